@@ -1,0 +1,86 @@
+"""Configurations: what may be said, how it is coerced, and that equal runs have equal names."""
+
+import json
+
+import pytest
+
+from wtal_lib.coercion import coerced, from_dict, replaced
+from wtal_lib.config import Config, digest, to_dict
+from wtal_lib.presets import DATASET_FIELDS, PRESETS, PROFILE_FIELDS, preset
+from wtal_lib.schedule import updates
+
+
+def test_a_config_survives_json():
+    config = preset("literal", "activitynet12", seed=3)
+    assert from_dict(Config, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_equal_configs_have_equal_hashes_and_any_field_changes_it():
+    assert digest(preset("full")) == digest(preset("full"))
+    assert len({digest(preset(name)) for name in PRESETS}) == len(PRESETS)
+    assert digest(replaced(Config(), losses__distill=0.5)) != digest(Config())
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("[3,4]", list[int], [3, 4]),
+        ("3, 4", list[int], [3, 4]),
+        (7, list[int], [7]),
+        ("3e-5", float, 3e-5),
+        ("False", bool, False),
+        ("2", int, 2),
+        (2.0, int, 2),
+        ("a,b", list[str], ["a", "b"]),
+    ],
+)
+def test_strings_from_papermill_become_values(text, kind, value):
+    assert coerced(text, kind, "p") == value
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind"), [("x", float), (2.5, int), ("2.5", int), (True, int), (None, float), (3, str)]
+)
+def test_values_of_the_wrong_kind_are_refused_by_name(bad, kind):
+    with pytest.raises(ValueError, match="seeds must be"):
+        coerced(bad, kind, "seeds")
+
+
+def test_a_misspelt_field_is_refused_with_the_nearest_name():
+    with pytest.raises(ValueError, match=r"schedule\.perid.*did you mean 'schedule\.period'"):
+        replaced(Config(), schedule__perid=25)
+
+
+def test_a_percentage_is_refused_as_such():
+    with pytest.raises(ValueError, match="not a percent"):
+        replaced(Config(), pseudo_labels__foreground_above=70)
+
+
+def test_thresholds_that_cross_are_refused():
+    with pytest.raises(ValueError, match="a snippet would be both"):
+        replaced(Config(), pseudo_labels__background_below=0.8)
+
+
+@pytest.mark.parametrize("name", ["temporal", "schedule"])
+def test_unknown_choices_are_refused_with_the_list(name):
+    change = {"temporal": {"cbp__temporal": "lstm"}, "schedule": {"schedule__kind": "both"}}[name]
+    with pytest.raises(ValueError, match="must be one of"):
+        replaced(Config(), **change)
+
+
+def test_every_preset_gives_each_branch_equally_many_updates():
+    counts = {updates(preset(name).schedule) for name in PRESETS if name != "vanilla_vlp"}
+    assert len(counts) == 1
+    assert updates(preset("vanilla_vlp").schedule) == 0
+
+
+def test_every_combination_of_preset_dataset_and_profile_is_valid():
+    for name in PRESETS:
+        for dataset in DATASET_FIELDS:
+            for profile in PROFILE_FIELDS:
+                assert preset(name, dataset, profile).preset == name
+
+
+def test_an_unknown_preset_is_refused_with_the_list():
+    with pytest.raises(ValueError, match="unknown preset 'ful'; did you mean 'full'"):
+        preset("ful")
