@@ -1,0 +1,258 @@
+"""Ablation rows, runs looked at again, the premise measured, the story and its explorer: all on tiny runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wtal_lib import ablation, complementarity, explorer, replay, story
+from wtal_lib.config import Config, to_dict
+from wtal_lib.localize import VideoScores
+from wtal_lib.presets import preset
+from wtal_lib.run import Task, run
+from wtal_lib.segments import Detections, overlap
+from wtal_lib.sources import Data, Spec, open_data
+from wtal_lib.store import flat
+from wtal_lib.worlds import DIFFICULTIES
+
+TINY = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 1}
+ASKED = ("thumos14", "quick")
+
+
+def tiny(name: str = "full", **changes: object) -> Config:
+    return preset(name, profile="ci", **{**TINY, **changes})
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return open_data(Spec(source="simulated", profile="ci"))
+
+
+@pytest.fixture(scope="module")
+def task(data: Data) -> Task:
+    return Task(tiny(), data)
+
+
+def said(task: Task, sequences: dict[str, np.ndarray]) -> dict[str, VideoScores]:
+    """Scores of every video whose sequences are the ones given."""
+    found = {}
+    for name, score_tc in sequences.items():
+        snippets, classes = score_tc.shape
+        attention_t, video_c = np.ones(snippets, np.float32), np.ones(classes, np.float32)
+        found[name] = VideoScores(name, score_tc, attention_t, video_c, score_tc)
+    return found
+
+
+def differing(config: Config, base: Config) -> set[str]:
+    """Parts of a configuration, by dotted name, that are not the base's."""
+    ours, theirs = flat(to_dict(config)), flat(to_dict(base))
+    return {name for name in ours if ours[name] != theirs[name] and name != "preset"}
+
+
+def test_every_step_has_every_seed_and_equal_updates() -> None:
+    rows = ablation.steps(*ASKED, [0, 1])
+    assert [row.row for row in rows] == [row for row in ablation.STEPS for _ in range(2)]
+    assert {row.config.seed for row in rows} == {0, 1}
+    schedules = [row.config.schedule for row in rows]
+    assert len({(one.warmup, one.rounds * one.period) for one in schedules}) == 1
+    curved = [row.row for row in ablation.presets(ablation.MAIN, *ASKED, [0, 1]) if row.curve]
+    assert curved == ["late_fusion"] * 2 + ["full"] * 2
+
+
+def test_a_side_question_changes_nothing_but_what_it_asks_about() -> None:
+    base, *rows = ablation.sides(*ASKED, 0, wide=True, context=True)
+    parts = {
+        "schedule": "schedule",
+        "pseudo-labels": "pseudo_labels",
+        "class rows": "prompts",
+        "temporal model": "cbp|vlp",
+    }
+    assert base.config == preset("full", *ASKED, 0)
+    assert {row.question for row in rows} == set(parts)
+    for row in rows:
+        changed = differing(row.config, base.config)
+        assert changed
+        assert {name.partition(".")[0] for name in changed} <= set(parts[row.question].split("|"))
+        schedule, whole = row.config.schedule, base.config.schedule
+        assert schedule.period * schedule.rounds == whole.period * whole.rounds
+    assert len(ablation.sides("thumos14", "ci", 0)) < len(ablation.sides(*ASKED, 0)) < len(rows) + 1
+
+
+def test_the_default_thresholds_are_among_those_tried() -> None:
+    for profile in ("ci", "quick"):
+        configs = [row.config for row in ablation.thresholds("thumos14", profile, 0)]
+        wide = [row.config for row in ablation.thresholds("thumos14", profile, 0, wide=True)]
+        assert set(configs) < set(wide), "whoever has the time computes nothing twice"
+        assert preset("full", "thumos14", profile, 0) in configs
+        assert len({config.pseudo_labels for config in configs}) == len(configs)
+    pairs = ablation.threshold_pairs(ablation.thresholds(*ASKED, 0, wide=True))
+    assert (pairs["below"] < pairs["above"]).all()
+    assert len(pairs) == 9
+
+
+def test_worlds_differ_where_features_are_simulated_only() -> None:
+    rows = ablation.difficulties(*ASKED, 0)
+    assert {row.setting for row in rows} == set(ablation.SETTINGS) <= set(DIFFICULTIES)
+    assert {row.setting for row in ablation.difficulties(*ASKED, 0, simulated=False)} == {"middle"}
+    tasks = ablation.tasks(rows, Spec())
+    assert [one.spec.setting for one in tasks] == [row.setting for row in rows]
+
+
+def test_scores_stand_in_the_rows_order(data: Data, tmp_path: Path) -> None:
+    row = ablation.Row("tiny", tiny(), question="what")
+    record = run(row.config, data, tmp_path / "a", curve=False)
+    frame = ablation.scored([row, replace(row, row="again")], [record, record])
+    assert frame["row"].tolist() == ["tiny", "again"]
+    name = record["headline"]["protocol"]
+    assert frame["mean"][0] == pytest.approx(100 * record["metrics"]["fused"][name]["means"]["0.1:0.7"])
+    with pytest.raises(ValueError, match=r"1 of 1 runs failed"):
+        ablation.scored([row], [{"error": "no"}])
+
+
+def test_a_restored_run_scores_what_its_record_says(data: Data, tmp_path: Path) -> None:
+    store, config = tmp_path / "runs", tiny()
+    first = replay.ruled(config, data, store)
+    record = run(config, data, store / Task(config, data).identity, curve=False)
+    name = record["headline"]["protocol"]
+    assert first["mean"][0] == pytest.approx(100 * record["metrics"]["fused"][name]["means"]["0.1:0.7"], abs=1e-3)
+    for path in store.rglob("*.safetensors"):
+        path.unlink()
+    assert replay.ruled(config, data, store).equals(first), "what was scored once needs no checkpoint"
+    task, said = replay.scores(config, data, store)
+    assert set(said) == {"cbp", "vlp", "fused"}
+    assert (store / task.identity / "last.safetensors").is_file(), "a lost checkpoint is made again"
+
+
+def test_rules_change_what_comes_after_training_alone() -> None:
+    base = tiny()
+    for of in replay.RULES.values():
+        for fields in of.values():
+            changed = differing(preset("full", profile="ci", **{**TINY, **fields}), base)
+            assert {name.partition(".")[0] for name in changed} <= {"localize", "fusion"}
+            assert changed
+
+
+def test_a_branch_that_says_the_truth_is_complete_and_adds_nothing(task: Task) -> None:
+    truth = {name: task.snippet_truth(name).astype(np.float64) for name in task.test}
+    complete_m, over_m = complementarity.fit(task, complementarity.stretched(task, said(task, truth)))
+    long_m = np.diff(task.truth.segment_m2)[:, 0] > 4 * task.batches.grid.step
+    assert np.nanmean(complete_m[long_m]) > 0.85
+    assert np.nanmean(over_m[long_m]) < 0.1
+
+
+def test_a_branch_that_always_says_yes_covers_all_and_adds_the_neighbourhood(task: Task) -> None:
+    ones = {name: np.ones(task.snippet_truth(name).shape) for name in task.test}
+    complete_m, over_m = complementarity.fit(task, ones)
+    whole = [task.batches.lengths[name] * task.batches.grid.step for name in task.truth.videos]
+    inside_m = task.truth.segment_m2[:, 1] <= np.array(whole)[task.truth.video_m]
+    assert np.nanmin(complete_m[inside_m]) == pytest.approx(1)
+    assert 0.3 < np.nanmean(over_m) <= 2.0
+
+
+def test_a_lower_cut_covers_more_and_adds_more(task: Task) -> None:
+    rng = np.random.default_rng(0)
+    noisy = {name: task.snippet_truth(name) + rng.random(task.snippet_truth(name).shape) for name in task.test}
+    curve = complementarity.trade(task, {"noisy": said(task, noisy)}, [0.2, 0.5, 0.8])
+    assert (curve["complete"].diff().dropna() < 0).all()
+    assert (curve["over"].diff().dropna() < 0).all()
+    each = complementarity.instances(task, {"noisy": said(task, noisy)})
+    assert len(each) == len(task.truth)
+    assert each["complete"].mean() == pytest.approx(curve["complete"][1])
+
+
+def test_misses_are_shared_or_not() -> None:
+    cbp_m, vlp_m = np.array([True, True, False, False]), np.array([True, False, True, False])
+    shares = complementarity.shared_misses(cbp_m, vlp_m)
+    assert shares == {"both": 0.25, "CBP alone": 0.25, "VLP alone": 0.25, "neither": 0.25, "by chance": 0.25}
+
+
+def test_only_as_many_detections_as_instances_can_find_them(task: Task) -> None:
+    truth = task.truth
+    score_n = np.linspace(1, 0.5, len(truth))
+    perfect = Detections(truth.video_m, truth.label_m, truth.segment_m2, score_n, truth.videos, truth.classes)
+    lengthy_m = np.diff(truth.segment_m2)[:, 0] > 0
+    assert complementarity.found(perfect, truth)[lengthy_m].all()
+    overlaps = complementarity.overlaps({"cbp": perfect, "vlp": perfect, "fused": perfect}, truth)
+    assert overlaps["better"][lengthy_m].mean() > 0.9
+
+
+def test_the_oracle_by_class_is_no_worse_than_either_branch() -> None:
+    ap = {"cbp": {"a": [0.5], "b": [0.1], "c": [None]}, "vlp": {"a": [0.2], "b": [0.4], "c": [None]}}
+    metrics = {branch: {"p": {"ap": of}} for branch, of in {**ap, "fused": ap["cbp"]}.items()}
+    record = {"preset": "full", "seed": 0, "headline": {"protocol": "p"}, "metrics": metrics}
+    row = complementarity.better_by_class([record]).iloc[0]
+    assert (row["cbp"], row["vlp"], row["better"]) == (pytest.approx(30), pytest.approx(30), pytest.approx(45))
+
+
+def test_the_story_has_its_chapters_and_trains_on_none_of_its_videos(data: Data) -> None:
+    names = story.telling(data.annotations, [video.name for video in data.annotations.subset("test")], count=2)
+    lines: list[str] = []
+    task, chapters = story.told(tiny(), data, names, lines.append)
+    assert list(chapters) == ["untrained", "B", "F", "end"]
+    assert set(chapters["untrained"].scores["vlp"]) == set(names)
+    assert set(chapters["B"].taught) == set(chapters["F"].taught) == set(names)
+    assert not chapters["end"].taught
+    assert not set(names) & set(task.batches.training)
+    assert lines[-1].endswith("phase 4 of 4")
+    again = story.told(tiny(), data, names)[1]["end"].scores["fused"][names[0]]
+    np.testing.assert_array_equal(again.sequence_tc, chapters["end"].scores["fused"][names[0]].sequence_tc)
+
+
+def test_the_telling_video_is_chosen_by_its_annotations_alone(data: Data) -> None:
+    names = [video.name for video in data.annotations.subset("test")]
+    chosen = story.telling(data.annotations, names, count=3)
+    assert chosen == story.telling(data.annotations, names[::-1], count=3)
+    for name in chosen:
+        assert len(set(data.annotations.videos[name].instance_labels)) == 1
+    with pytest.raises(ValueError, match="expected a video of one class with 2 to 12 instances among 0 videos"):
+        story.telling(data.annotations, [])
+
+
+def test_labels_lie_beyond_the_two_thresholds() -> None:
+    background_t, foreground_t = story.labels(np.array([0.1, 0.5, 0.95]), tiny())
+    assert background_t.tolist() == [True, False, False]
+    assert foreground_t.tolist() == [False, False, True]
+
+
+@pytest.fixture
+def opened(task: Task) -> explorer.Explorer:
+    names = story.telling(task.data.annotations, task.test, count=2)
+    truth = {name: task.snippet_truth(name).astype(np.float64) for name in names}
+    scores = {branch: said(task, truth) for branch in ("cbp", "fused")}
+    segments = story.instances(task.data.annotations, names)
+    return explorer.Explorer(scores, segments, task.batches.grid, task.batches.classes, task.config.localize)
+
+
+def test_segments_follow_the_knobs_and_never_lie_over_a_better_one(opened: explorer.Explorer) -> None:
+    before = opened.image.value
+    table = opened.found()["fused"]
+    shared_nn = overlap(table.segment_n2, table.segment_n2)
+    assert np.count_nonzero(shared_nn) == len(table) >= 2
+    opened.widgets["shown"].value = 1
+    assert len(opened.found()["fused"]) == 1
+    assert opened.image.value != before
+
+
+def test_another_video_brings_its_own_classes(opened: explorer.Explorer) -> None:
+    second = opened.widgets["video"].options[1]
+    before = opened.image.value
+    opened.widgets["video"].value = second
+    assert list(opened.widgets["label"].options) == list(opened.truth[second])
+    assert opened.image.value != before
+    assert "instances met at tIoU 0.5" in opened.says.value
+
+
+def test_a_front_end_without_widgets_gets_the_picture(opened: explorer.Explorer) -> None:
+    bundle = opened._repr_mimebundle_()
+    assert bundle["image/png"].startswith(b"\x89PNG")
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert "cbp: " in bundle["text/plain"]
+
+
+def test_progress_is_quiet_outside_of_a_notebook(capsys: pytest.CaptureFixture[str]) -> None:
+    show = explorer.live()
+    show("3 of 4 done, 1 running, 0 failed")
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,109 @@
+"""Pooling and losses: padding and the number of classes change nothing; numbers by hand."""
+
+import math
+
+import pytest
+import torch
+
+from wtal_lib import losses, pooling
+from wtal_lib.config import Losses
+
+
+def draw(seed=0, b=3, t=12, c=4):
+    generator = torch.Generator().manual_seed(seed)
+    logit = torch.randn(b, t, c + 1, generator=generator)
+    attention = torch.rand(b, t, generator=generator)
+    mask = torch.arange(t)[None, :] < torch.tensor([[t], [t // 2], [1]])
+    y = torch.eye(c)[torch.tensor([0, 1, 1])]
+    y[0, 2] = 1
+    return logit, attention, mask, y
+
+
+def test_top_k_mean_by_hand():
+    score = torch.tensor([[[1.0], [5.0], [3.0], [100.0]]])
+    mask = torch.tensor([[True, True, True, False]])
+    assert pooling.top_k_mean(score, mask, 2 / 3) == 4.0  # the best two of three
+    assert pooling.top_k_mean(score, mask, 0.01) == 5.0  # never fewer than one
+
+
+def test_padding_changes_no_loss():
+    logit, attention, mask, y = draw()
+
+    def pad(x, value):
+        return torch.cat([x, torch.full((x.shape[0], 5, *x.shape[2:]), value, dtype=x.dtype)], dim=1)
+
+    short = losses.video_label_terms(logit, attention, mask, y, 0.25)
+    long = losses.video_label_terms(pad(logit, 9.0), pad(attention, 0.9), pad(mask, False), y, 0.25)
+    assert {name: value.item() for name, value in short.items()} == pytest.approx(
+        {name: value.item() for name, value in long.items()}
+    )
+
+
+def test_classes_that_nobody_sees_change_no_loss():
+    logit, attention, mask, y = draw()
+    unseen = torch.full((*logit.shape[:2], 80), -60.0)
+    more = torch.cat([logit[..., :-1], unseen, logit[..., -1:]], dim=2)
+    few = losses.video_label_terms(logit, torch.ones_like(attention), mask, y, 0.25)
+    many = losses.video_label_terms(more, torch.ones_like(attention), mask, torch.cat([y, torch.zeros(3, 80)], 1), 0.25)
+    for name in few:
+        assert few[name].item() == pytest.approx(many[name].item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("classes", [20, 100, 1000])
+def test_the_labelled_class_is_pulled_as_hard_whatever_the_number_of_classes(classes):
+    logit = torch.zeros(1, 8, classes, requires_grad=True)
+    y = torch.eye(classes)[:1]
+    losses.video_cross_entropy(logit, torch.ones(1, 8, dtype=torch.bool), y, 1.0).backward()
+    assert logit.grad[..., 0].sum().item() == pytest.approx(-(1 - 1 / classes), abs=1e-5)
+
+
+def test_cross_entropy_of_an_undecided_video_is_the_log_of_the_number_of_classes():
+    logit = torch.zeros(1, 3, 5)
+    assert losses.video_cross_entropy(
+        logit, torch.ones(1, 3, dtype=torch.bool), torch.eye(5)[:1], 1.0
+    ) == pytest.approx(math.log(5))
+
+
+def test_videos_without_labels_weigh_nothing():
+    logit, attention, mask, y = draw()
+    y = torch.zeros_like(y)
+    terms = losses.video_label_terms(logit, attention, mask, y, 0.25)
+    assert terms["raw"] == 0
+    assert terms["suppressed"] == 0
+
+
+def test_balanced_bce_weighs_both_sides_alike_and_is_zero_when_nothing_is_kept():
+    logit = torch.tensor([0.0, 0.0, 0.0, 2.0])
+    target = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    keep = torch.tensor([True, True, True, False])
+    assert losses.balanced_bce(logit, target, keep).item() == pytest.approx(math.log(2))
+    assert losses.balanced_bce(logit, target, torch.zeros(4, dtype=torch.bool)) == 0
+
+
+def test_activation_logit_is_the_logit_of_the_softmax():
+    logit = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(1))
+    p = logit.softmax(dim=2)[..., :-1]
+    assert torch.allclose(losses.activation_logit(logit), torch.logit(p), atol=1e-4)
+
+
+@pytest.mark.parametrize("into", ["activation", "attention", "both"])
+def test_distillation_raises_foreground_and_lowers_background(into):
+    logit = torch.zeros(1, 2, 3, requires_grad=True)
+    raw = torch.zeros(1, 2, requires_grad=True)
+    target = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    keep = torch.tensor([[[True, False], [True, False]]])
+    losses.distillation(logit, raw.sigmoid(), target, keep, into).backward()
+    moved = raw.grad[0] if into == "attention" else logit.grad[0, :, 0]
+    assert moved[0] < 0 < moved[1]
+
+
+def test_total_adds_each_term_by_its_own_weight():
+    terms = {"raw": torch.tensor(2.0), "distill": torch.tensor(3.0)}
+    assert losses.total(terms, Losses(raw=0.5, distill=2.0)) == 7.0
+
+
+def test_smoothing_is_a_mean_over_real_neighbours():
+    score = torch.tensor([[[0.0], [3.0], [6.0], [99.0]]])
+    mask = torch.tensor([[True, True, True, False]])
+    assert pooling.smoothed(score, mask, 3)[0, :3, 0].tolist() == [1.5, 3.0, 4.5]
+    assert pooling.smoothed(score, mask, 1) is score

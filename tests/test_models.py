@@ -1,0 +1,94 @@
+"""The two branches: padding, scale and the vanilla start."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from wtal_lib.config import Branch
+from wtal_lib.models import CbpBranch, Convolution, VlpBranch, vanilla_vlp
+
+KINDS = ["conv", "transformer", "none"]
+
+
+class Rows(nn.Module):
+    def __init__(self, rows):
+        super().__init__()
+        self.rows = rows
+
+    def forward(self):
+        return self.rows
+
+
+def features(seed=0, b=2, t=9, d=6):
+    return torch.randn(b, t, d, generator=torch.Generator().manual_seed(seed))
+
+
+def cbp(kind="conv", mean=0.0, deviation=1.0, classes=4):
+    torch.manual_seed(0)
+    moments = np.full(6, mean), np.full(6, deviation)
+    return CbpBranch(moments, classes, Branch(hidden=8, temporal=kind)).eval()
+
+
+def vlp(classes=4):
+    text = nn.functional.normalize(features(3, 1, classes)[0], dim=1)
+    torch.manual_seed(0)
+    return VlpBranch((np.zeros(6), np.ones(6)), Rows(text), 20.0, Branch(hidden=8)).eval(), text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_changes_nothing_that_is_real(kind):
+    x, mask = features(), torch.ones(2, 9, dtype=torch.bool)
+    padded = torch.cat([x, torch.full((2, 4, 6), 50.0)], dim=1)
+    longer = torch.cat([mask, torch.zeros(2, 4, dtype=torch.bool)], dim=1)
+    short, long = cbp(kind)(x, mask), cbp(kind)(padded, longer)
+    assert torch.allclose(short.logit, long.logit[:, :9], atol=1e-5)
+    assert torch.allclose(short.attention, long.attention[:, :9], atol=1e-5)
+
+
+def test_the_scale_and_offset_of_a_pack_do_not_matter():
+    x, mask = features(), torch.ones(2, 9, dtype=torch.bool)
+    as_is, scaled = cbp()(x, mask), cbp(mean=0.3, deviation=0.01)(0.01 * x + 0.3, mask)
+    assert torch.allclose(as_is.logit, scaled.logit, atol=1e-4)
+
+
+def test_a_dimension_that_never_varies_is_ignored():
+    branch = CbpBranch((np.zeros(6), np.array([1.0, 1, 1, 1, 1, 0])), 4, Branch(hidden=8)).eval()
+    x, mask = features(), torch.ones(2, 9, dtype=torch.bool)
+    other = x.clone()
+    other[..., 5] = 1e6
+    assert torch.equal(branch(x, mask).logit, branch(other, mask).logit)
+
+
+def test_convolution_equals_conv1d():
+    layer = Convolution(6, 5)
+    weight = torch.stack(layer.taps.weight.reshape(3, 5, 6).unbind(0), dim=2)
+    x = features()
+    expected = nn.functional.conv1d(x.transpose(1, 2), weight, layer.bias, padding=1).transpose(1, 2)
+    assert torch.allclose(layer(x), expected, atol=1e-5)
+
+
+def test_an_untrained_vlp_branch_ranks_classes_as_vanilla_vlp_up_to_a_constant_per_class():
+    branch, text = vlp()
+    z, mask = nn.functional.normalize(features(), dim=2), torch.ones(2, 9, dtype=torch.bool)
+    ours, vanilla = branch(z, mask).logit[..., :-1], vanilla_vlp(z, text, 20.0).logit[..., :-1]
+    gap = (ours - vanilla) - (ours - vanilla).mean(dim=2, keepdim=True)
+    assert torch.allclose(gap, gap[:1, :1].expand_as(gap), atol=1e-4)
+
+
+def test_vanilla_vlp_has_no_background_and_its_activations_sum_to_one():
+    z = features()
+    said = vanilla_vlp(z, features(2, 1, 4)[0], 100.0)
+    assert torch.allclose(said.activation().sum(dim=2), torch.ones(2, 9))
+    assert (said.attention == 1).all()
+
+
+def test_scores_are_activation_times_attention_and_lie_in_the_unit_interval():
+    said = cbp()(features(), torch.ones(2, 9, dtype=torch.bool))
+    assert torch.equal(said.score(), said.activation() * said.attention[..., None])
+    assert ((said.score() >= 0) & (said.score() <= 1)).all()
+
+
+def test_a_single_class_is_enough():
+    said = cbp(classes=1)(features(), torch.ones(2, 9, dtype=torch.bool))
+    assert said.activation().shape == (2, 9, 1)

@@ -1,0 +1,134 @@
+"""One run, one record: its shape, that it is never computed twice, and the odd data it must survive."""
+
+import copy
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from wtal_lib import run as runs
+from wtal_lib.annotations import HEADLINE
+from wtal_lib.presets import PRESETS, preset
+from wtal_lib.results import as_text
+from wtal_lib.run import Task, run
+from wtal_lib.sources import Spec, open_data
+
+SHORT = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 1, "training__videos": 4}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return open_data(Spec(source="simulated", profile="ci"))
+
+
+def short(name="full", **changes):
+    return preset(name, profile="ci", **{**SHORT, **changes})
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_makes_a_record_with_scores_for_each_branch(data, tmp_path, name):
+    record = run(short(name) if name != "vanilla_vlp" else preset(name, profile="ci"), data, tmp_path)
+    assert json.loads((tmp_path / "record.json").read_text()) == record
+    for branch in ("cbp", "vlp", "fused"):
+        report = record["metrics"][branch][HEADLINE["thumos14"]]
+        assert {"iou", "map", "means", "ap", "videos", "ground_truth", "ignored"} <= set(report)
+        assert 0 <= report["means"]["0.1:0.7"] <= 1
+    assert set(json.loads((tmp_path / "detections.json").read_text())["results"]) == {
+        video.name for video in data.annotations.subset("test")
+    }
+    assert record["uses_snippet_labels"] == (name == "supervised")
+    assert ("upper bound" in as_text(record)) == (name == "supervised")
+    assert "simulated features" in as_text(record)
+
+
+def test_a_finished_run_is_never_computed_twice_unless_asked(data, tmp_path, monkeypatch):
+    first = run(short(), data, tmp_path)
+    trained = []
+    original = runs.trainer.train
+    monkeypatch.setattr(runs.trainer, "train", lambda *a, **k: trained.append(1) or original(*a, **k))
+    assert run(short(), data, tmp_path) == first
+    assert not trained
+    again = run(short(), data, tmp_path, anew=True)
+    assert trained
+    assert again["metrics"] == first["metrics"]
+
+
+def test_runs_of_a_store_share_their_warm_up_and_give_what_they_give_alone(data, tmp_path):
+    for name in ("full", "late_fusion"):
+        config = short(name)
+        shared = run(config, data, tmp_path / "store" / Task(config, data).identity)
+        alone = run(config, data, tmp_path / name)
+        assert shared["metrics"] == alone["metrics"]
+    assert len(list((tmp_path / "store").glob("warmup-*"))) == 1
+
+
+def test_a_damaged_record_is_computed_again(data, tmp_path):
+    first = run(short(), data, tmp_path)
+    (tmp_path / "record.json").write_text('{"metrics": ')
+    assert run(short(), data, tmp_path)["metrics"] == first["metrics"]
+
+
+def test_the_curve_is_looked_at_and_changes_nothing(data, tmp_path):
+    with_curve, without = (run(short(), data, tmp_path / str(curve), curve=curve) for curve in (True, False))
+    assert with_curve["metrics"] == without["metrics"]
+    assert "map" in with_curve["history"][-1]
+    assert "map" not in without["history"][-1]
+
+
+def test_a_test_video_without_features_is_a_miss_and_is_named(data, tmp_path):
+    test = [video.name for video in data.annotations.subset("test")]
+    lost = test[0]
+    cbp = copy.copy(data.cbp)
+    cbp.lengths = {name: rows for name, rows in cbp.lengths.items() if name != lost}
+    record = run(short(), replace(data, cbp=cbp), tmp_path)
+    report = record["metrics"]["fused"][HEADLINE["thumos14"]]
+    whole = run(short(), data, tmp_path / "whole")["metrics"]["fused"][HEADLINE["thumos14"]]
+    assert record["missing"]["test"] == [lost]
+    assert report["ground_truth"] == whole["ground_truth"]
+
+
+def only(data, keep):
+    """The data with some videos only."""
+    videos = {name: video for name, video in data.annotations.videos.items() if keep(video)}
+    return replace(data, annotations=replace(data.annotations, videos=videos))
+
+
+def test_a_single_training_video_and_classes_without_any_are_enough(data, tmp_path):
+    first = data.annotations.subset("train")[0].name
+    few = only(data, lambda video: video.subset == "test" or video.name == first)
+    assert np.isfinite(run(short(), few, tmp_path)["metrics"]["fused"][HEADLINE["thumos14"]]["map"]).all()
+
+
+def test_training_videos_without_labels_are_refused_with_the_reason(data, tmp_path):
+    videos = {
+        name: replace(video, labels=()) if video.subset == "train" else video
+        for name, video in data.annotations.videos.items()
+    }
+    bare = replace(data, annotations=replace(data.annotations, videos=videos))
+    with pytest.raises(ValueError, match="expected training videos with labels and features, got none"):
+        run(short(), bare, tmp_path)
+
+
+def test_learnt_prompts_need_a_text_tower(data, tmp_path):
+    with pytest.raises(ValueError, match="needs a text tower"):
+        run(short(prompts="context"), data, tmp_path)
+
+
+def test_a_gpu_that_is_not_there_is_refused(data, tmp_path):
+    if runs.torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError, match="sees no GPU"):
+        run(short(), data, tmp_path, device="cuda")
+
+
+def test_completeness_of_the_truth_itself_is_one(data):
+    task = Task(short(), data)
+    scores = {}
+    for name in task.test:
+        truth_tc = task.snippet_truth(name).astype(np.float32)
+        scores[name] = runs.VideoScores(name, truth_tc, np.ones(len(truth_tc), np.float32), truth_tc.max(axis=0))
+    measured = task.complementarity(scores)
+    assert measured["completeness"] > 0.85  # instances end within snippets
+    assert measured["elsewhere"] < 0.02
+    assert measured["inside"] > 0.85

@@ -1,0 +1,184 @@
+"""The alternating trainer: who moves, to the bit, through a kill, and what it refuses."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wtal_lib import trainer
+from wtal_lib.coercion import replaced
+from wtal_lib.presets import preset
+from wtal_lib.run import Task
+from wtal_lib.sources import Spec, open_data
+
+SHORT = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 2, "training__videos": 4}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return open_data(Spec(source="simulated", root="", profile="ci"))
+
+
+def task(data, name="full", **changes):
+    return Task(preset(name, profile="ci", **{**SHORT, **changes}), data)
+
+
+def trained(one, folder=None, state=None):
+    state = state or trainer.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    return trainer.train(one.config, one.batches, state, truth=one.snippet_truth, folder=folder)
+
+
+def weights(state):
+    parts = [state.branches[name].state_dict() for name in trainer.BRANCHES]
+    parts += [state.averages[name].state_dict() for name in trainer.BRANCHES]
+    return torch.cat([value.flatten().float() for part in parts for value in part.values()])
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(data):
+    first, again, other = (weights(trained(task(data, **change))) for change in ({}, {}, {"seed": 1}))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_callers_random_state_is_left_alone(data):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    trained(task(data))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_step_moves_its_student_and_freezes_its_teacher(data):
+    one, seen = task(data), []
+    state = trainer.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    before = {name: trainer_weights(state, name) for name in trainer.BRANCHES}
+
+    def on_phase(phase, state):
+        now = {name: trainer_weights(state, name) for name in trainer.BRANCHES}
+        seen.append((phase.name, {name for name in now if not torch.equal(now[name], before[name])}))
+        before.update(now)
+
+    trainer.train(one.config, one.batches, state, on_phase=on_phase)
+    assert seen == [
+        *[("warmup", {"cbp", "vlp"})] * 2,
+        *[("B", {"vlp"}), ("F", {"cbp"})] * 2,
+    ]
+
+
+def trainer_weights(state, name):
+    return torch.cat([value.detach().flatten().clone() for value in state.branches[name].parameters()])
+
+
+def test_presets_share_their_warm_up_to_the_bit(data):
+    entries = [trained(task(data, name)).history[1]["losses"] for name in ("full", "late_fusion", "joint")]
+    assert entries[0] == entries[1] == entries[2]
+
+
+def test_pseudo_labels_are_counted_but_the_ground_truth_changes_nothing(data):
+    one = task(data)
+    blind = trainer.train(one.config, one.batches, trainer.fresh(one.config, one.batches, one.text(), one.logit_scale))
+    seeing = trained(one)
+    assert torch.equal(weights(blind), weights(seeing))
+    counts = seeing.history[-1]["pseudo_labels"]["cbp"]
+    assert 0 < counts["foreground_right"] <= counts["foreground"] < counts["eligible"]
+
+
+@pytest.mark.parametrize("phases", [1, 3, 5])
+def test_a_run_that_stopped_after_any_phase_resumes_to_the_same_bits(data, tmp_path, phases):
+    one, whole = task(data), trained(task(data))
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(phase, state):
+        if phase.index + 1 == phases:
+            raise StoppedError
+
+    state = trainer.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    with pytest.raises(StoppedError):
+        trainer.train(one.config, one.batches, state, folder=tmp_path, on_phase=stop)
+    resumed = trained(one, tmp_path)
+    assert torch.equal(weights(resumed), weights(whole))
+    assert len(resumed.history) == len(whole.history)
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_trainer import Spec, open_data, task, trained
+print("ready", flush=True)
+trained(task(open_data(Spec(source="simulated", profile="ci")), schedule__rounds=10), Path({folder!r}))
+"""
+
+
+def test_a_run_killed_with_kill_9_resumes_to_the_same_bits(data, tmp_path):
+    code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=os.environ)
+    assert process.stdout.readline() == b"ready\n"
+    while not (tmp_path / "last.safetensors").exists() and process.poll() is None:
+        pass
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    one = task(data, schedule__rounds=10)
+    assert torch.equal(weights(trained(one, tmp_path)), weights(trained(one)))
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_it_taken(data, tmp_path):
+    one = task(data)
+    whole = trained(one, tmp_path)
+    content = bytearray((tmp_path / "last.safetensors").read_bytes())
+    content[-5] ^= 1
+    (tmp_path / "last.safetensors").write_bytes(content)
+    state = trained(one, tmp_path)
+    assert (tmp_path / "last.damaged").exists()
+    assert torch.equal(weights(state), weights(whole))
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(data, tmp_path):
+    trained(task(data), tmp_path)
+    with pytest.raises(ValueError, match="another configuration or other data"):
+        trained(task(data, cbp__hidden=16), tmp_path)
+
+
+def test_a_loss_that_is_not_a_number_stops_with_step_videos_and_checkpoint(data, tmp_path):
+    one = task(data, cbp__learning_rate=1e30, training__precision="float32")
+    with pytest.raises(FloatingPointError, match=r"not a number at update \d+ .*video.*checkpoint"):
+        trained(one, tmp_path)
+
+
+def test_the_supervised_bound_wants_ground_truth(data):
+    one = task(data, "supervised")
+    state = trainer.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    with pytest.raises(ValueError, match="trains on ground truth, and none was given"):
+        trainer.train(one.config, one.batches, state)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pseudo_labels__targets": "soft"}, {"pseudo_labels__into": "attention"}, {"vlp__temporal": "transformer"},
+        {"schedule__kind": "joint", "pseudo_labels__confidence": "teacher"}, {"prompts": "fixed"},
+        {"training__average": 0.0}, {"schedule__order": "fb"}, {"training__precision": "float32"},
+    ],
+    ids=lambda changes: ",".join(changes),
+)  # fmt: skip
+def test_every_variant_trains_to_finite_scores(data, changes):
+    one = task(data, **changes)
+    scores = one.scores(trained(one))
+    assert all(np.isfinite(video.sequence_tc).all() for branch in scores.values() for video in branch.values())
+
+
+def test_precision_changes_the_arithmetic_and_not_the_outcome(data):
+    low, high = (trained(task(data, training__precision=p)).history for p in ("bfloat16", "float32"))
+    assert low[-1]["losses"]["cbp.raw"] == pytest.approx(high[-1]["losses"]["cbp.raw"], rel=0.1)
+
+
+def test_replacing_the_fingerprint_of_the_data_changes_the_identity(data):
+    one = task(data)
+    assert trainer.identity(one.config, one.batches) != trainer.identity(replaced(one.config, seed=9), one.batches)

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.torch
+import tiny
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from wtal_lib import vlm
+from wtal_lib.annotations import prompt_name
+
+NAMES = ["BaseballPitch", "Clean and jerk", "walking the dog", "HighJump"]
+TOWERS = {
+    "clip": tiny.loaded,
+    "custom text": lambda: tiny.loaded("CustomTextCLIP"),
+    "pooled at an end token": lambda: tiny.loaded("CustomTextCLIP", pool_type="eos", eos_id=49407),
+    "normalised queries": lambda: tiny.loaded(qk_norm=True, scale_attn=True, scale_fc=True),
+    "not causal (SigLIP)": lambda: tiny.loaded("CustomTextCLIP", no_causal_mask=True, pool_type="last"),
+    "class token (CoCa)": lambda: tiny.loaded("CustomTextCLIP", embed_cls=True, context_length=76),
+}
+
+
+@pytest.fixture(scope="module")
+def clip() -> vlm.Vlm:
+    return tiny.loaded()
+
+
+def full_length(model: vlm.Vlm, texts: list[str]) -> torch.Tensor:
+    """What open_clip itself answers, on prompts padded to the context length."""
+    with torch.no_grad():
+        return functional.normalize(model.model.encode_text(model.tokenizer(texts)), dim=1)
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+def test_rows_of_text_and_of_untrained_prompts_equal_those_of_full_length_prompts(tower: str) -> None:
+    model = TOWERS[tower]()
+    texts = [f"a video of a person {prompt_name(name)}." for name in NAMES]
+    expected = full_length(model, texts)
+    learner = vlm.PromptLearner(model, NAMES, init="a video of a person").eval()
+    assert (vlm.encode_text(model, texts) - expected).abs().max() < 1e-6
+    assert (learner() - expected).abs().max() < 1e-6
+    assert (learner.packed is None) == (tower in ("not causal (SigLIP)", "class token (CoCa)"))
+
+
+def test_prompts_of_one_class_and_of_more_than_fit_at_once_are_exact_too(clip: vlm.Vlm) -> None:
+    texts = [f"throw number {i}" + " again" * (i % 5) for i in range(9)]
+    assert (vlm.encode_text(clip, texts, at_once=4) - full_length(clip, texts)).abs().max() < 1e-6
+    assert (vlm.PromptLearner(clip, ["Diving"], init="a")() - full_length(clip, ["a diving."])).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("tower", ["clip", "not causal (SigLIP)"])
+def test_only_the_context_learns_and_only_the_context_is_saved(tower: str) -> None:
+    model = TOWERS[tower]()
+    learner = vlm.PromptLearner(model, NAMES)
+    (learner() @ torch.randn(32, 1)).sum().backward()
+    assert list(learner.state_dict()) == ["context"] == [name for name, _ in learner.named_parameters()]
+    assert learner.context.grad.norm() > 0
+    assert not any(p.requires_grad for p in model.model.parameters())
+
+
+def test_packed_and_full_length_prompts_give_the_same_gradient(clip: vlm.Vlm) -> None:
+    gradients = []
+    for packed in (True, False):
+        learner = vlm.PromptLearner(clip, NAMES)
+        learner.packed = learner.packed if packed else None
+        (learner() @ torch.arange(32.0)).square().sum().backward()
+        gradients.append(learner.context.grad)
+    assert torch.allclose(*gradients, rtol=1e-4, atol=1e-5 * float(gradients[0].abs().max()))
+
+
+def test_class_rows_are_computed_again_exactly_when_the_context_changed(clip: vlm.Vlm) -> None:
+    learner = vlm.PromptLearner(clip, NAMES)
+    optimizer = torch.optim.Adam(learner.parameters(), lr=0.1)
+    with torch.no_grad():
+        first = learner()
+        assert learner() is first
+    (learner() @ torch.randn(32, 1)).sum().backward()
+    optimizer.step()
+    with torch.inference_mode():
+        second = learner()
+    assert (second - first).abs().max() > 1e-3
+    learner.context.data.neg_()  # no version counter sees this
+    with torch.no_grad():
+        assert (learner() - second).abs().max() > 1e-3
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert learner().dtype == torch.float32
+    frozen = vlm.PromptLearner(clip, NAMES).requires_grad_(False)
+    assert frozen() is frozen()
+
+
+def test_a_copied_learner_shares_the_tower_and_owns_its_context(clip: vlm.Vlm) -> None:
+    learner = vlm.PromptLearner(clip, NAMES)
+    twin = copy.deepcopy(learner)
+    twin.context.data.zero_()
+    assert twin.vlm is clip
+    assert learner.context.norm() > 0
+
+
+def test_context_beyond_the_words_of_init_is_drawn_from_the_seed(clip: vlm.Vlm) -> None:
+    one, same, other = (vlm.PromptLearner(clip, NAMES, n_ctx=8, init="a video of", seed=s).context for s in (0, 0, 1))
+    assert one.shape == (8, 64)
+    assert torch.equal(one, same)
+    assert not torch.equal(one[:5], other[:5])
+    assert torch.equal(one[5:], other[5:])
+    assert vlm.PromptLearner(clip, NAMES, n_ctx=4, init="").context.shape == (4, 64)
+
+
+def test_prompts_that_cannot_be_built_are_refused(clip: vlm.Vlm) -> None:
+    with pytest.raises(ValueError, match=r"does not fit into the 77 tokens of tiny.*very very"):
+        vlm.PromptLearner(clip, ["Diving", "very " * 90])
+    with pytest.raises(ValueError, match="as many context vectors as init has tokens"):
+        vlm.PromptLearner(clip, NAMES, n_ctx=2, init="a video of a person")
+    with pytest.raises(ValueError, match="got 0 names"):
+        vlm.PromptLearner(clip, [])
+    with pytest.raises(ValueError, match="at least one class name and one template, got 4 and 0"):
+        vlm.text_rows(clip, NAMES, ())
+
+
+def test_text_rows_are_the_normalised_mean_over_the_templates(clip: vlm.Vlm) -> None:
+    one, two = (full_length(clip, [f"{t} {prompt_name(n)}" for n in NAMES]) for t in ("a photo of", "people do"))
+    expected = functional.normalize((one + two) / 2, dim=1)
+    assert (vlm.text_rows(clip, NAMES, ("a photo of {}", "people do {}")) - expected).abs().max() < 1e-6
+    assert all("{}" in t for templates in vlm.TEMPLATES.values() for t in templates)
+
+
+def test_a_residual_of_zero_leaves_the_rows_and_rows_stay_unit() -> None:
+    residual = vlm.TextResidual(torch.tensor([[3.0, 4.0], [0.0, 2.0]]))
+    assert torch.allclose(residual(), torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
+    residual.residual.data[1] = torch.tensor([1.0, 0.0])
+    assert torch.allclose(residual()[1], torch.tensor([0.5, 0.5]).sqrt())
+
+
+def test_image_rows_equal_open_clips_own_preprocessing_and_forward(clip: vlm.Vlm) -> None:
+    images = [Image.fromarray(np.random.default_rng(i).integers(0, 255, (50, 70, 3), np.uint8)) for i in range(3)]
+    open_clip = vlm.import_open_clip()
+    transform = open_clip.image_transform(32, is_train=False)
+    with torch.no_grad():
+        expected = clip.model.encode_image(torch.stack([transform(i) for i in images]), normalize=True)
+    rows = clip.encode_images(torch.stack([clip.preprocess(image) for image in images]))
+    assert (rows - expected).abs().max() < 1e-6
+    assert clip.logit_scale == pytest.approx(1 / 0.07, rel=1e-5)
+
+
+def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone(tmp_path) -> None:
+    name = tiny.folder(tmp_path / "tiny")
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    one, same, other = (vlm.load(name, "random", seed=s) for s in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(one.model.text_projection, same.model.text_projection)
+    assert not torch.equal(one.model.text_projection, other.model.text_projection)
+    assert vlm.load(name, "random", text_only=True).model.visual is None
+    half = vlm.load(name, "random", precision="bfloat16", seed=1)
+    image = torch.randn(2, 3, 32, 32)
+    assert functional.cosine_similarity(half.encode_images(image), one.encode_images(image)).min() > 0.995
+    assert functional.cosine_similarity(*(vlm.encode_text(m, NAMES) for m in (half, one))).min() > 0.995
+
+
+def test_a_checkpoint_file_is_read_and_one_that_would_run_code_is_not(tmp_path) -> None:
+    source, name = tiny.model(seed=7), tmp_path / "tiny-local.json"
+    tiny.folder(tmp_path)
+    name.write_text((tmp_path / "open_clip_config.json").read_text().removeprefix('{"model_cfg": ')[:-1])
+    vlm.import_open_clip().add_model_config(name)
+    weights = {key: value.contiguous() for key, value in source.state_dict().items()}
+    safetensors.torch.save_file(weights, tmp_path / "w.safetensors")
+    torch.save(weights, tmp_path / "w.pt")
+    for file in ("w.safetensors", "w.pt"):
+        read = vlm.load("tiny-local", str(tmp_path / file))
+        assert torch.equal(read.model.text_projection, source.text_projection)
+    safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"other\.safetensors does not hold weights of tiny-local"):
+        vlm.load("tiny-local", str(tmp_path / "other.safetensors"))
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Touch(str(tmp_path / "touched"))))
+    with pytest.raises(ValueError, match=r"evil\.pt is not a plain state dict and is not opened"):
+        vlm.load("tiny-local", str(tmp_path / "evil.pt"))
+    assert not (tmp_path / "touched").exists()
+
+
+class Touch:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_unknown_names_are_refused_with_the_nearest_and_a_missing_file_as_such() -> None:
+    with pytest.raises(ValueError, match=r"unknown open_clip model 'ViT-B16'; nearest: .*ViT-B-16"):
+        vlm.load("ViT-B16", "openai")
+    with pytest.raises(ValueError, match=r"unknown weights 'laion2b' for ViT-B-16: .*nearest: .*laion2b_s34b_b88k"):
+        vlm.load("ViT-B-16", "laion2b")
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint file here/w\.pt"):
+        vlm.load("ViT-B-16", "here/w.pt")
+    with pytest.raises(ValueError, match="unknown precision 'half'; choose one of float32, bfloat16"):
+        vlm.load("ViT-B-16", "random", precision="half")
+    with pytest.raises(ValueError, match="device 'cud' cannot be used here"):
+        vlm.load("ViT-B-16", "random", device="cud")
+
+
+def test_without_network_the_error_says_how_to_bring_the_weights(monkeypatch, tmp_path) -> None:
+    vlm.import_open_clip()
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ConnectionError) as caught:
+        vlm.load("ViT-B-32", "openai")
+    for part in ("create_model('ViT-B-32', 'openai')", "--pretrained FOLDER/open_clip_model.safetensors", "quickgelu"):
+        assert part in str(caught.value)
+
+
+def run(code: str) -> int:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120).returncode
+
+
+@pytest.fixture(scope="module")
+def torchvision_imports() -> bool:
+    return run("import torchvision") == 0
+
+
+def test_open_clip_imports_where_torchvision_alone_does_not(torchvision_imports: bool) -> None:
+    if torchvision_imports:
+        pytest.skip("torchvision imports by itself on this machine")
+    assert run("from wtal_lib import vlm; vlm.import_open_clip(); assert vlm._LIBRARY") == 0
+
+
+def test_operators_that_are_there_are_not_declared_again(torchvision_imports: bool) -> None:
+    code = "from wtal_lib import vlm\nvlm.import_open_clip()\nassert not vlm._LIBRARY"
+    if not torchvision_imports:
+        declare = "; ".join(f"library.define({schema!r})" for schema in vlm.TORCHVISION_SCHEMAS)
+        code = f"import torch; library = torch.library.Library('torchvision', 'DEF'); {declare}\n{code}"
+    assert run(code) == 0

@@ -1,0 +1,298 @@
+"""Phases x batches to trained branches: the alternating trainer, deterministic under its seed, resumable."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wtal_lib import checkpoint, losses, pseudo_labels
+from wtal_lib.batches import Batch, Batches
+from wtal_lib.config import Config, digest, to_dict
+from wtal_lib.inference import whole_videos
+from wtal_lib.models import CbpBranch, Output, VlpBranch
+from wtal_lib.precision import arithmetic
+from wtal_lib.schedule import Name, Phase, alternate
+
+BRANCHES: tuple[Name, ...] = ("cbp", "vlp")
+Truth = Callable[[str], np.ndarray]
+"a video's ground truth, (t, c) bool on its snippets: read by the supervised bound and the pseudo-labels' record only"
+Confidence = dict[str, dict[str, np.ndarray]]
+"by video and taught student, (t, c) in [0, 1]"
+
+
+@dataclass
+class State:
+    """A run in progress: both branches, their running means, their optimizers, and what has happened so far."""
+
+    branches: dict[Name, nn.Module]
+    averages: dict[Name, nn.Module]
+    "running means of the weights: they teach, and they are what is reported"
+    optimizers: dict[Name, torch.optim.Optimizer]
+    done: int = 0
+    "phases completed"
+    history: list[dict[str, Any]] = field(default_factory=list)
+    "one entry a phase: mean of each loss term, quality of the pseudo-labels, seconds"
+
+
+def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float, device: str = "cpu") -> State:
+    """A run before its first update, its weights drawn from ``config.seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        branches: dict[Name, nn.Module] = {
+            "cbp": CbpBranch(batches.moments("cbp"), len(batches.classes), config.cbp),
+            "vlp": VlpBranch(batches.moments("vlp"), text, logit_scale, config.vlp),
+        }
+    for branch in branches.values():
+        branch.to(device)
+    optimizers: dict[Name, torch.optim.Optimizer] = {
+        name: torch.optim.AdamW(
+            [weight for weight in branches[name].parameters() if weight.requires_grad],
+            lr=getattr(config, name).learning_rate,
+            weight_decay=config.training.weight_decay,
+            foreach=True,
+        )
+        for name in BRANCHES
+    }
+    averages = {name: copy.deepcopy(branch).eval().requires_grad_(False) for name, branch in branches.items()}
+    return State(branches, averages, optimizers)
+
+
+def train(
+    config: Config,
+    batches: Batches,
+    state: State,
+    *,
+    truth: Truth | None = None,
+    folder: Path | None = None,
+    on_phase: Callable[[Phase, State], None] | None = None,
+) -> State:
+    """The run carried to its end, in place: warm-up, then B, F, B, F …
+
+    With a ``folder``, a checkpoint is kept after every phase, and a run that was killed goes on from its last one to
+    the very same result. ``on_phase`` is called after every phase, before its checkpoint, which keeps what it adds to
+    the history; logs, plots and validation live there.
+
+    Raises:
+        FloatingPointError: a loss that is not a number, with the step, the batch's videos and the last good checkpoint.
+        ValueError: a checkpoint of another configuration; the supervised bound without ground truth.
+    """
+    if config.training.supervised and truth is None:
+        raise ValueError("the supervised bound trains on ground truth, and none was given")
+    if folder is not None:
+        resume(config, batches, state, folder)
+    with _deterministic(config.training.threads):
+        for phase in alternate(config.schedule):
+            if phase.index < state.done:
+                continue
+            entry = _run_phase(config, batches, state, phase, truth, folder)
+            state.done = phase.index + 1
+            state.history.append(entry)
+            if on_phase is not None:
+                on_phase(phase, state)
+            if folder is not None:
+                save(config, batches, state, folder)
+    return state
+
+
+def _run_phase(
+    config: Config, batches: Batches, state: State, phase: Phase, truth: Truth | None, folder: Path | None
+) -> dict[str, Any]:
+    """One phase's record; its students have had ``phase.steps`` more updates."""
+    began = time.perf_counter()
+    entry: dict[str, Any] = {"phase": phase.index, "name": phase.name, "updates": phase.start + phase.steps}
+    steps = range(phase.start, phase.start + phase.steps)
+    names = sorted({name for step in steps for name in batches.names(step)})
+    sure = teach(config, batches, state, phase, names) if phase.taught else {}
+    entry["seconds_teaching"] = time.perf_counter() - began
+    sums: dict[str, float] = {}
+    counts: dict[str, Counter[str]] = {}
+    for step in steps:
+        batch = batches[step]
+        for student in phase.students:
+            labels, right = _labels(config, student, phase, batch, sure, truth)
+            counts.setdefault(student, Counter()).update(right)
+            terms = update(config, state, student, batch, labels, step)
+            for name, value in terms.items():
+                sums[f"{student}.{name}"] = sums.get(f"{student}.{name}", 0.0) + value / phase.steps
+            if not all(np.isfinite(value) for value in terms.values()):
+                raise FloatingPointError(_not_a_number(student, step, batch, terms, folder))
+    return {
+        **entry,
+        "losses": sums,
+        "pseudo_labels": {key: dict(value) for key, value in counts.items()},
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def _not_a_number(student: str, step: int, batch: Batch, terms: Mapping[str, float], folder: Path | None) -> str:
+    good = f"the last good checkpoint is {folder / 'last.safetensors'}" if folder else "no checkpoint was kept"
+    return (
+        f"a loss of the {student} branch is not a number at update {step} ({dict(terms)}), videos"
+        f" {', '.join(batch.names)}; {good}. Look for extreme features in these videos, or lower the learning rate"
+    )
+
+
+def teach(config: Config, batches: Batches, state: State, phase: Phase, names: Sequence[str]) -> Confidence:
+    """Confidence of the phase's frozen teachers on whole videos, for each taught student."""
+    other: dict[Name, Name] = {"cbp": "vlp", "vlp": "cbp"}
+    width = round(config.pseudo_labels.smoothing / batches.grid.step)
+
+    def forward(x: Tensor, z: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        score = {name: output.score() for name, output in outputs(config, state.averages, x, z, mask).items()}
+        mask = mask.to(score["cbp"].device)
+        return {
+            student: pseudo_labels.confidence(score[other[student]], score[student], mask, config.pseudo_labels, width)
+            for student in phase.taught
+        }
+
+    return dict(whole_videos(names, batches.lengths, batches.whole, forward))
+
+
+def outputs(
+    config: Config, branches: Mapping[Name, nn.Module], x: Tensor, z: Tensor, mask: Tensor
+) -> dict[Name, Output]:
+    """What each branch says of a padded batch, on the branches' own device."""
+    device = next(branches["cbp"].parameters()).device
+    mask = mask.to(device)
+    with arithmetic(config.training.precision, device.type):
+        return {name: branches[name]((x if name == "cbp" else z).to(device), mask) for name in branches}
+
+
+def _labels(
+    config: Config, student: Name, phase: Phase, batch: Batch, sure: Confidence, truth: Truth | None
+) -> tuple[pseudo_labels.Labels | None, dict[str, int]]:
+    """The labels that the student learns from beside the video labels, and their counts against the ground truth."""
+    real = None if truth is None else torch.from_numpy(_rows(batch, lambda name, index: truth(name)[index])) > 0
+    if config.training.supervised and real is not None:
+        keep = batch.mask[:, :, None] & (batch.y > 0)[:, None, :]
+        return pseudo_labels.Labels(real.float(), keep), {}
+    if student not in phase.taught:
+        return None, {}
+    one = config.pseudo_labels.sides == "one"
+    sides = (not one or student == "vlp", not one or student == "cbp")
+    score = torch.from_numpy(_rows(batch, lambda name, index: sure[name][student][index]))
+    labels = pseudo_labels.label(score, batch.mask, batch.y, config.pseudo_labels, sides)
+    return labels, {} if real is None else pseudo_labels.quality(labels, real, batch.mask, batch.y)
+
+
+def _rows(batch: Batch, of: Callable[[str, np.ndarray], np.ndarray]) -> np.ndarray:
+    """Rows of whole-video arrays at the positions that a batch drew, padded with zeros: (b, t, c) float32."""
+    drawn = np.zeros((*batch.mask.shape, batch.y.shape[1]), dtype=np.float32)
+    index_bt, length_b = batch.index.numpy(), batch.mask.sum(dim=1).tolist()
+    for i, (name, length) in enumerate(zip(batch.names, length_b, strict=True)):
+        drawn[i, :length] = of(name, index_bt[i, :length])
+    return drawn
+
+
+def update(
+    config: Config, state: State, student: Name, batch: Batch, labels: pseudo_labels.Labels | None, step: int
+) -> dict[str, float]:
+    """The terms of one update of one branch, after which its weights and their running mean have moved."""
+    branch, optimizer = state.branches[student].train(), state.optimizers[student]
+    device = next(branch.parameters()).device
+    torch.manual_seed(int(np.random.SeedSequence((config.seed, BRANCHES.index(student), step)).generate_state(1)[0]))
+    mask, y = batch.mask.to(device), batch.y.to(device)
+    with arithmetic(config.training.precision, device.type):
+        logit, attention = branch((batch.x if student == "cbp" else batch.z).to(device), mask)
+    terms = losses.video_label_terms(logit, attention, mask, y, config.training.pool)
+    if labels is not None:
+        target, keep = labels.target.to(device), labels.keep.to(device)
+        terms["distill"] = losses.distillation(logit, attention, target, keep, config.pseudo_labels.into)
+    optimizer.zero_grad(set_to_none=True)
+    losses.total(terms, config.losses).backward()
+    optimizer.step()
+    with torch.no_grad():
+        means: list[Tensor] = list(state.averages[student].parameters())
+        weights: list[Tensor] = list(branch.parameters())
+        # early on the mean forgets faster, so that it is never dominated by the random start
+        decay = min(config.training.average, step / (step + 10))
+        torch._foreach_lerp_(means, weights, 1 - decay)
+    return dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
+
+
+@contextmanager
+def _deterministic(threads: int) -> Iterator[None]:
+    """Deterministic kernels, a random state and a number of threads of our own; the caller's are given back."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    with torch.random.fork_rng():
+        torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+        torch.set_num_threads(threads or before[1])
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0])
+            torch.set_num_threads(before[1])
+
+
+def identity(config: Config, batches: Batches) -> str:
+    """Hash of all that must be equal for a checkpoint to go on: the configuration and the data."""
+    return digest({"config": to_dict(config), "data": batches.fingerprint})
+
+
+def save(config: Config, batches: Batches, state: State, folder: Path) -> None:
+    """Nothing; the run so far is in ``folder/last.safetensors``, and what was there before in ``previous``."""
+    tensors: dict[str, Tensor] = {}
+    for name in BRANCHES:
+        tensors |= {f"{name}.weights.{key}": value for key, value in state.branches[name].state_dict().items()}
+        tensors |= {f"{name}.average.{key}": value for key, value in state.averages[name].state_dict().items()}
+        for i, moments in state.optimizers[name].state_dict()["state"].items():
+            tensors |= {f"{name}.adam.{i}.{key}": value for key, value in moments.items()}
+    last = folder / "last.safetensors"
+    if last.exists():
+        os.replace(last, folder / "previous.safetensors")
+    content = {"identity": identity(config, batches), "done": state.done, "history": state.history}
+    checkpoint.write(last, tensors, content)
+
+
+def resume(config: Config, batches: Batches, state: State, folder: Path) -> None:
+    """Nothing; ``state`` is where the newest whole checkpoint of ``folder`` left off, or untouched where there is none.
+
+    A damaged checkpoint is set aside as ``….damaged`` and the one before it taken.
+
+    Raises:
+        ValueError: a whole checkpoint, but of another configuration, width or data.
+    """
+    for path in (folder / "last.safetensors", folder / "previous.safetensors"):
+        if not path.is_file():
+            continue
+        try:
+            tensors, content = checkpoint.read(path)
+        except ValueError:
+            os.replace(path, path.with_suffix(".damaged"))
+            continue
+        if content["identity"] != identity(config, batches):
+            raise ValueError(
+                f"{path} belongs to another configuration or other data ({content['identity']}, expected"
+                f" {identity(config, batches)}); choose another folder, or delete it to start anew"
+            )
+        _restore(state, tensors)
+        state.done, state.history = content["done"], content["history"]
+        return
+
+
+def _restore(state: State, tensors: Mapping[str, Tensor]) -> None:
+    """Nothing; branches, running means and optimizers hold what a checkpoint held."""
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+    for name in BRANCHES:
+        state.branches[name].load_state_dict(part(f"{name}.weights."))
+        state.averages[name].load_state_dict(part(f"{name}.average."))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in part(f"{name}.adam.").items():
+            i, _, what = key.partition(".")
+            moments.setdefault(int(i), {})[what] = value
+        groups = state.optimizers[name].state_dict()["param_groups"]
+        state.optimizers[name].load_state_dict({"state": moments, "param_groups": groups})
