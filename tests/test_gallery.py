@@ -1,0 +1,175 @@
+"""The gallery is made from the records, and results that are older than their code are found."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from wtal_lib import gallery, records, tables
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOK: dict[str, Any] = {
+    "cells": [
+        {
+            "cell_type": "markdown",
+            "metadata": {},
+            "source": "# 07 · Does it?\n\n**Answer.** It\ndoes.\n\n**Time** none.",
+        },
+        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "seeds = [0]"},
+        {"cell_type": "markdown", "metadata": {}, "source": "## It does\n\nLook."},
+        {
+            "cell_type": "code",
+            "metadata": {},
+            "source": 'study.table("small", frame)\nstudy.figure(\n    "drawn", ax, frame)',
+        },
+    ]
+}
+
+
+def made(folder: Path, **changes: Any) -> Path:
+    """Results with one study, and the notebook that made it; the results' folder."""
+    notebooks, place = folder / "notebooks", folder / "results/simulated/thumos14/07_probe"
+    notebooks.mkdir(exist_ok=True)
+    (notebooks / "07_probe.ipynb").write_text(json.dumps(NOTEBOOK))
+    place.mkdir(parents=True, exist_ok=True)
+    files = {
+        "drawn.png": b"png",
+        "drawn.svg": b"svg",
+        "drawn.csv": b"a\n1\n",
+        "small.csv": b"a\n1\n",
+        "small.md": b"| a |\n|---|\n| 12.3 |\n",
+    }
+    for name, content in files.items():
+        (place / name).write_bytes(content)
+    record = {
+        "parameters": {"profile": "quick", "seeds": [0, 1]}, "wall_seconds": 12.3, "method": records.method_digest(),
+        "notebook": gallery.notebook_digest(notebooks / "07_probe.ipynb"),
+        "claims": [{"claim": "it does", "holds": True}],
+        "files": {name: {"sha256": records.sha256(content)} for name, content in files.items()}, **changes,
+    }  # fmt: skip
+    (place / "record.json").write_text(json.dumps(record))
+    gallery.write(folder / "results", notebooks)
+    return folder / "results"
+
+
+def page(results: Path) -> str:
+    return (results / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_gallery_shows_what_the_records_hold_in_the_notebook_s_words(tmp_path: Path) -> None:
+    text = page(made(tmp_path))
+    wanted = (
+        "### 07 · Does it?",
+        "It does.\n",
+        "**It does**",
+        "| 12.3 |",
+        "![drawn](simulated/thumos14/07_probe/drawn.png)",
+        "holds: it does",
+        "quick | 0, 1 | 1 of 1 | 12 s",
+    )
+    assert [text.find(part) for part in wanted if part not in text] == []
+    assert text.index("| 12.3 |") < text.index("drawn.png"), "in the notebook's order"
+    assert "rests on simulated features" in text
+    assert "Real features" not in text
+
+
+def test_every_link_of_the_gallery_leads_somewhere(tmp_path: Path) -> None:
+    results = made(tmp_path)
+    links = re.findall(r"\]\(([^)#]+)\)", page(results))
+    assert len(links) >= 6
+    assert not [link for link in links if not (results / link).is_file()]
+    anchors = re.findall(r"\]\(#([^)]+)\)", page(results))
+    assert anchors
+    assert all(f'<a id="{anchor}">' in page(results) for anchor in anchors)
+
+
+def test_results_as_they_were_made_are_not_stale(tmp_path: Path) -> None:
+    assert gallery.stale(made(tmp_path), tmp_path / "notebooks") == []
+    assert gallery.stale(tmp_path / "nowhere", tmp_path / "notebooks") == []
+
+
+def test_results_of_another_method_are_stale(tmp_path: Path) -> None:
+    found = gallery.stale(made(tmp_path, method="another"), tmp_path / "notebooks")
+    assert found == ["simulated/thumos14/07_probe: made by another version of the method"]
+
+
+def test_results_are_stale_once_their_notebook_computes_something_else(tmp_path: Path) -> None:
+    results, notebook = made(tmp_path), tmp_path / "notebooks/07_probe.ipynb"
+    changed = json.loads(notebook.read_text())
+    changed["cells"][1]["source"] = "seeds = [0, 1, 2]"
+    notebook.write_text(json.dumps(changed))
+    assert gallery.stale(results, tmp_path / "notebooks") == [], "parameters are the record's, not the notebook's"
+    changed["cells"][3]["source"] += "\nmore()"
+    notebook.write_text(json.dumps(changed))
+    assert gallery.stale(results, tmp_path / "notebooks") == [
+        "simulated/thumos14/07_probe: its notebook has changed since"
+    ]
+
+
+def test_a_file_or_page_changed_by_hand_is_found(tmp_path: Path) -> None:
+    results = made(tmp_path)
+    (results / "simulated/thumos14/07_probe/small.csv").write_text("a\n99\n")
+    (results / "README.md").write_text(page(results) + "and more")
+    assert gallery.stale(results, tmp_path / "notebooks") == [
+        "simulated/thumos14/07_probe/small.csv: missing, or not the file that was recorded",
+        "README.md: not the page that the records make",
+    ]
+
+
+def test_a_damaged_record_is_shown_as_such_and_loses_nothing_else(tmp_path: Path) -> None:
+    results = made(tmp_path)
+    place = results / "simulated/thumos14/07_probe"
+    shutil.copytree(place, place.with_name("08_other"))
+    (place / "record.json").write_text('{"files": ')
+    gallery.write(results, tmp_path / "notebooks")
+    assert "damaged record: run it again" in page(results)
+    assert "08_other/drawn.png" in page(results)
+    assert gallery.stale(results, tmp_path / "notebooks")[0] == "simulated/thumos14/07_probe: damaged record"
+
+
+def test_a_page_that_somebody_else_wrote_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/README.md").write_text("my notes")
+    assert page(made(tmp_path)) == "my notes"
+
+
+def test_a_notebook_that_is_not_there_has_no_words_and_no_digest(tmp_path: Path) -> None:
+    assert gallery.told_by(tmp_path / "no.ipynb") == {"title": "", "answer": "", "results": {}}
+    assert gallery.notebook_digest(tmp_path / "no.ipynb") is None
+
+
+# The committed results
+
+
+def test_the_committed_results_are_as_new_as_the_code() -> None:
+    if not list(gallery.studies(ROOT / "results")):
+        pytest.skip("no results are committed yet")
+    assert gallery.stale(ROOT / "results", ROOT / "notebooks") == []
+
+
+def kept_numbers() -> set[str]:
+    """Every number of the committed tables and the published ones, as they stand and to one or two digits."""
+    found: set[str] = set()
+    for path in (ROOT / "results").rglob("*.md"):
+        if path.name != "README.md":
+            found |= set(re.findall(r"\d+\.\d+", path.read_text(encoding="utf-8")))
+    frames = [pd.read_csv(path) for path in (ROOT / "results").glob("*/*/*/*.csv")]
+    frames += [tables.published(dataset) for dataset in gallery.DATASETS]
+    for frame in frames:
+        for value in frame.select_dtypes("number").to_numpy().ravel():
+            found |= {f"{value:.1f}", f"{value:.2f}", f"{value:g}"}
+    return found
+
+
+def test_every_number_in_the_readme_s_results_is_in_results() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"^## Results\n(.*?)(?=^## |\Z)", readme, re.DOTALL | re.MULTILINE)
+    assert section, "README.md has a section of results"
+    numbers = set(re.findall(r"(?<![\w./])\d+\.\d+(?![\w/]|\.\d)", section[1]))
+    assert numbers - kept_numbers() == set()

@@ -1,0 +1,289 @@
+"""A study finds its data, refuses what is wrong early, and leaves results that are whole, marked and recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import made
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from wtal_lib import records, study
+from wtal_lib.records import project_root
+from wtal_lib.study import Study, open_study
+from wtal_lib.vlp_pack import write_vlp_pack
+
+ROOT = Path(__file__).resolve().parents[1]
+FRAME = pd.DataFrame({"class": ["a", "b|c"], "n": [1, 2000], "share": [0.25, np.nan]})
+
+
+@pytest.fixture(autouse=True)
+def _nothing_on_this_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No data but what a test gives, and no figure left open."""
+    monkeypatch.setenv("WTAL_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("WTAL_CACHE", str(tmp_path / "cache"))
+    with plt.rc_context():
+        yield
+    plt.close("all")
+
+
+@pytest.fixture
+def packs(tmp_path: Path) -> Path:
+    """A data root with annotations and both packs, which nothing marks as simulated."""
+    given = made.annotations()
+    home = tmp_path / "data" / "thumos14"
+    made.write_wtalc(home, given)
+    made.write_joint(home, made.features(given))
+    rows = made.features(given)
+    unit = {name: array / np.linalg.norm(array, axis=1, keepdims=True) for name, array in rows.items()}
+    write_vlp_pack(home / "vlp/tiny-none", meta=made.meta(), text_ce=np.eye(4)[:3], features=unit.items())
+    return tmp_path / "data"
+
+
+def opened(folder: Path, name: str = "probe", **given: object) -> Study:
+    return open_study(name, {"profile": "ci", "results": str(folder), **given})
+
+
+def drawn() -> Any:
+    figure, ax = plt.subplots(layout="constrained")
+    ax.plot([0, 1], [1, 0])
+    ax.set_xlabel("time (s)")
+    return figure
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_everything_is_simulated_where_there_is_nothing(tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    assert (one.source, one.structure, one.found) == ("simulated", "simulated", None)
+    assert one.simulated_parts() == "simulated features and annotations"
+    assert one.simulated_parts("detections") == ""
+    assert one.cbp is not None
+    assert one.vlp is not None
+    assert set(one.cbp.names) == set(one.annotations.videos)
+    assert one.folder == tmp_path / "simulated" / "thumos14" / "probe"
+    assert "simulated" in repr(one)
+
+
+def test_real_annotations_lend_simulated_features_their_structure(tmp_path: Path, shared_data: Path) -> None:
+    one = opened(tmp_path, data_root=str(shared_data))
+    assert (one.source, one.structure) == ("simulated", "real")
+    assert (one.simulated_parts(), one.simulated_parts("annotations")) == ("simulated features", "")
+    assert one.found is not None
+    assert set(one.annotations.videos) < set(one.found.videos)
+
+
+def test_packs_on_this_disk_are_real(packs: Path, tmp_path: Path) -> None:
+    one = opened(tmp_path, data_root=str(packs), source="real")
+    assert (one.source, one.structure, one.world, one.simulated_parts()) == ("real", "real", None, "")
+    assert one.folder == tmp_path / "real/thumos14/probe"
+    figure = drawn()
+    one.figure("line", figure, FRAME)
+    one.table("sums", FRAME)
+    one.close()
+    assert b"simulated" not in kept(one.folder)["line.svg"] + kept(one.folder)["sums.md"]
+    assert records.read_record(one.folder / "record.json")["data"]["cbp"]["layout"] == "w-talc"
+
+
+def test_simulated_can_be_asked_for_where_packs_are_real(packs: Path, tmp_path: Path) -> None:
+    one = opened(tmp_path, data_root=str(packs), source="simulated")
+    assert (one.source, one.structure) == ("simulated", "real")
+    assert one.world is not None
+
+
+@pytest.mark.parametrize("where", [".", "thumos14", "thumos14/vlp/tiny-none"])
+def test_packs_that_were_written_by_the_simulator_are_never_real(packs: Path, tmp_path: Path, where: str) -> None:
+    (packs / where / "SIMULATED.json").write_text("{}")
+    one = opened(tmp_path, data_root=str(packs))
+    assert (one.source, one.world) == ("simulated", None)
+    assert one.cbp is not None
+    assert one.cbp.layout == "w-talc"
+    with pytest.raises(FileNotFoundError, match="marked as simulated"):
+        opened(tmp_path, data_root=str(packs), source="real")
+
+
+def test_annotations_alone_are_real_where_no_features_are_needed(tmp_path: Path, shared_data: Path) -> None:
+    one = open_study("probe", {"data_root": str(shared_data), "results": str(tmp_path)}, needs=())
+    assert (one.source, one.world, one.simulated_parts()) == ("real", None, "")
+    assert one.folder == tmp_path / "real" / "thumos14" / "probe"
+
+
+def test_real_says_what_is_missing_and_where_it_can_be_had(tmp_path: Path, shared_data: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"(?s)JOINTFeatures.*github.*vlp.*source='auto'"):
+        opened(tmp_path, data_root=str(shared_data), source="real")
+
+
+def test_a_data_root_that_is_not_there_is_an_error_whatever_the_source(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nirvana"):
+        opened(tmp_path, data_root="nirvana")
+
+
+def test_a_misspelt_parameter_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="did you mean 'profile'"):
+        open_study("probe", {"profil": "ci", "results": str(tmp_path)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_notebook_may_have_parameters_of_its_own(tmp_path: Path) -> None:
+    given = {"profile": "ci", "results": str(tmp_path), "videos": "a.mp4,b.mp4"}
+    assert open_study("probe", given, extra={"videos": (list[str], [])}).parameters["videos"] == ["a.mp4", "b.mp4"]
+
+
+def test_results_that_cannot_be_written_are_an_early_error(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file where a folder should be")
+    with pytest.raises(PermissionError, match="give another folder as `results`"):
+        opened(tmp_path / "results")
+
+
+def test_nothing_is_written_until_the_study_is_closed(tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    one.figure("line", drawn(), FRAME)
+    one.table("sums", FRAME, "Some sums.")
+    assert not list(one.folder.iterdir())
+    one.check("water is wet", True)
+    assert "1 claims hold; 5 files" in one.close()
+    assert set(kept(one.folder)) == {"line.png", "line.svg", "line.csv", "sums.csv", "sums.md", "record.json"}
+
+
+def test_a_false_claim_fails_and_leaves_the_last_good_results(tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    one.table("sums", FRAME)
+    one.close()
+    before = kept(one.folder)
+    two = opened(tmp_path)
+    two.table("sums", FRAME.head(1))
+    with pytest.raises(AssertionError, match="pigs fly"):
+        two.check("pigs fly", False)
+    with pytest.raises(AssertionError, match="pigs fly"):
+        two.close()
+    assert kept(one.folder) == before
+
+
+def test_equal_results_are_equal_bytes(tmp_path: Path) -> None:
+    both = []
+    for part in ("a", "b"):
+        one = opened(tmp_path / part)
+        one.figure("line", drawn(), FRAME)
+        one.close()
+        both.append({name: content for name, content in kept(one.folder).items() if name != "record.json"})
+    assert both[0] == both[1]
+
+
+def test_what_rests_on_simulated_features_says_so_in_the_picture(tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    figure = drawn()
+    one.figure("line", figure.axes, FRAME)
+    one.figure("free", drawn(), FRAME, rests_on="detections")
+    one.table("sums", FRAME, "Some sums.")
+    one.close()
+    content = kept(one.folder)
+    assert b"simulated features" in content["line.svg"]
+    assert b"simulated" not in content["free.svg"]
+    assert content["sums.md"].startswith(b"Some sums. Simulated features")
+    record = records.read_record(one.folder / "record.json")
+    assert record["files"]["line.png"]["simulated"] == "simulated features and annotations"
+    assert record["files"]["free.png"]["simulated"] == ""
+
+
+def test_axes_that_were_placed_by_hand_stay_where_they_are(tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    figure = plt.figure()
+    ax = figure.add_axes((0.1, 0.2, 0.3, 0.4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one.figure("placed", ax, FRAME)
+    np.testing.assert_allclose(ax.get_position().bounds, (0.1, 0.2, 0.3, 0.4))
+
+
+def test_a_record_says_how_to_make_its_results_again(tmp_path: Path) -> None:
+    one = opened(tmp_path, seeds="[3,4]")
+    one.table("sums", FRAME)
+    one.check("water is wet", True)
+    one.close()
+    record = records.read_record(one.folder / "record.json")
+    assert record["parameters"]["seeds"] == [3, 4]
+    assert record["claims"] == [{"claim": "water is wet", "holds": True}]
+    assert record["data"]["cbp"]["fingerprint"] == one.cbp.fingerprint  # type: ignore[union-attr]
+    assert record["files"]["sums.csv"]["sha256"] == records.sha256(kept(one.folder)["sums.csv"])
+    assert record["code"]["files"]["wtal_lib/study.py"] == records.sha256(Path(study.__file__).read_bytes())
+    assert "numpy" in record["environment"]["packages"]
+    assert record["wall_seconds"] > 0
+    assert record["peak_memory_mib"] > 0
+    assert record["simulator"]["profile"] == "ci"
+    assert str(Path.home()) not in json.dumps(record)
+
+
+def test_a_damaged_record_is_written_anew(tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    (one.folder / "record.json").write_text('{"files": {"sums')
+    with pytest.raises(ValueError, match=r"record\.json is not a record"):
+        records.read_record(one.folder / "record.json")
+    one.close()
+    assert records.read_record(one.folder / "record.json")["study"] == "probe"
+
+
+def test_results_of_an_earlier_run_that_are_made_no_more_are_removed(tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    one.table("old", FRAME)
+    one.close()
+    (one.folder / "notes.txt").write_text("mine")
+    two = opened(tmp_path)
+    two.table("new", FRAME)
+    two.close()
+    assert set(kept(one.folder)) == {"new.csv", "new.md", "record.json", "notes.txt"}
+
+
+def test_two_at_once_on_the_same_results_do_not_harm_each_other(tmp_path: Path) -> None:
+    one, two = opened(tmp_path), opened(tmp_path)
+    one.table("sums", FRAME)
+    two.table("sums", FRAME)
+    one.close()
+    two.close()
+    record = records.read_record(one.folder / "record.json")
+    assert record["files"]["sums.csv"]["sha256"] == records.sha256(kept(one.folder)["sums.csv"])
+    assert not [name for name in kept(one.folder) if name.endswith(".part")]
+
+
+def test_a_result_cannot_leave_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="letters, digits and underscores"):
+        opened(tmp_path).table("../sums", FRAME)
+
+
+def test_a_table_in_markdown_is_readable_by_people() -> None:
+    lines = records.markdown(FRAME).splitlines()
+    assert lines[:2] == ["| class | n | share |", "| --- | ---: | ---: |"]
+    assert lines[2:] == ["| a | 1 | 0.25 |", "| b\\|c | 2,000 |  |"]
+
+
+@pytest.mark.parametrize("folder", [".", "notebooks", "wtal_lib"])
+def test_the_root_is_found_from_wherever_a_kernel_starts(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / folder)
+    assert project_root() == ROOT
+
+
+def test_outside_of_the_repository_an_editable_install_points_back(tmp_path: Path) -> None:
+    code = "from wtal_lib.records import project_root; print(project_root())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()) in (ROOT, tmp_path)
+
+
+def test_a_relative_folder_is_seen_from_here_or_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "root/packs").mkdir(parents=True)
+    (tmp_path / "root/notebooks/packs").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "root")
+    assert records.seen_from("packs", tmp_path / "root") == tmp_path / "root/packs"
+    monkeypatch.chdir(tmp_path / "root/notebooks")
+    assert records.seen_from("packs", tmp_path / "root") == tmp_path / "root/notebooks/packs"
+    os.rmdir(tmp_path / "root/notebooks/packs")
+    assert records.seen_from("packs", tmp_path / "root") == tmp_path / "root/packs"
