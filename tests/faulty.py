@@ -19,7 +19,7 @@ from wtal_lib.run import identity, run
 from wtal_lib.sources import Spec
 from wtal_lib.sweep import Task
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # for every process started from here
+os.environ["OMP_NUM_THREADS"] = "1"  # for every process started from here: forks of one that has threads may hang
 
 TINY = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 1}
 PHASES = 4

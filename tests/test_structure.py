@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from wtal_lib import census
-from wtal_lib.annotations import CLASSES, DATASETS, find_annotations
+from wtal_lib.annotations import CLASSES, DATASETS, find_annotations, ground_truth
+from wtal_lib.protocols import protocols_of
 from wtal_lib.structure import GROUPS, drawn_annotations, groups, seconds, subset
 from wtal_lib.worlds import Simulator
 
@@ -56,6 +57,14 @@ def test_drawn_structure_is_like_the_real_one(dataset: str, shared_data: Path) -
     assert max(apart.values()) < 0.25, apart
     for name, value in real.items():
         assert np.median(drawn[name]) == pytest.approx(np.median(value), rel=0.5, abs=0.1), name
+
+
+def test_every_protocol_scores_as_many_drawn_videos_as_it_says() -> None:
+    for dataset in DATASETS:
+        drawn = drawn_annotations(Simulator(dataset=dataset, profile="full"))
+        for one in protocols_of(dataset):
+            if not one.ignore_ambiguous:
+                assert len(ground_truth(drawn, one).videos) == one.videos, one.name
 
 
 def test_two_classes_share_a_video_as_often_as_in_thumos14(shared_data: Path) -> None:

@@ -2,6 +2,8 @@
 
 Causes add up in a few latent dimensions, the same whatever the width of the pack, and are then projected to it. The
 unit of every strength is the evidence of an instance of usual visibility: at its peak in CBP, throughout in VLP.
+Everything is summed in double precision, and rounded once when a pack keeps it: the order in which a processor, its
+threads or its BLAS add up leaves no trace in a pack's bytes.
 """
 
 from __future__ import annotations
@@ -9,12 +11,12 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float64, Int
 
 from wtal_lib.timeline import SHOT_KINDS, Timeline
 from wtal_lib.worlds import Simulator
 
-REVISION = 2
+REVISION = 3
 "raised whenever equal knobs begin to give other bytes"
 LATENT = 96
 "dimensions in which causes add up"
@@ -41,32 +43,37 @@ def unit(x: Float[np.ndarray, "*n k"]) -> Float[np.ndarray, "*n k"]:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def directions(rng: np.random.Generator, *shape: int) -> Float32[np.ndarray, "..."]:
+def drawn(rng: np.random.Generator, *shape: int) -> Float64[np.ndarray, "..."]:
+    """Standard normal numbers, drawn in single precision, which is twice as fast."""
+    return rng.standard_normal(shape, dtype=np.float32).astype(np.float64)
+
+
+def directions(rng: np.random.Generator, *shape: int) -> Float64[np.ndarray, "..."]:
     """Unit vectors in random directions."""
-    return unit(rng.standard_normal(shape, dtype=np.float32))
+    return unit(drawn(rng, *shape))
 
 
 def related(
     rng: np.random.Generator, group_c: Int[np.ndarray, " c"], width: int, cosine: float
-) -> Float32[np.ndarray, "c k"]:
+) -> Float64[np.ndarray, "c k"]:
     """Unit vectors whose cosine is about ``cosine`` within a group and 0 across groups."""
     shared = directions(rng, int(group_c.max()) + 1, width)[group_c]
     return unit((1 - cosine) ** 0.5 * directions(rng, len(group_c), width) + cosine**0.5 * shared)
 
 
-def noise(rng: np.random.Generator, snippets: int, width: int, lasting: float) -> Float32[np.ndarray, "t k"]:
+def noise(rng: np.random.Generator, snippets: int, width: int, lasting: float) -> Float64[np.ndarray, "t k"]:
     """Unit-variance noise, a share ``lasting`` of whose variance is a mean over 7 snippets; columns are independent."""
     span = 7
-    quick = rng.standard_normal((snippets, width), dtype=np.float32)
-    total = np.cumsum(rng.standard_normal((snippets + span, width), dtype=np.float32), axis=0)
+    quick = drawn(rng, snippets, width)
+    total = np.cumsum(drawn(rng, snippets + span, width), axis=0)
     slow = (total[span:] - total[:-span]) / span**0.5
     return (1 - lasting) ** 0.5 * quick + lasting**0.5 * slow
 
 
-def looks(rng: np.random.Generator, line: Timeline, width: int) -> Float32[np.ndarray, "t k"]:
+def looks(rng: np.random.Generator, line: Timeline, width: int) -> Float64[np.ndarray, "t k"]:
     """What a video has all through, and each of its shots: place, light, camera. Unit variance each."""
-    views = rng.standard_normal((int(line.shot_t[-1]) + 1, width), dtype=np.float32)
-    return rng.standard_normal(width, dtype=np.float32) + views[line.shot_t]
+    views = drawn(rng, int(line.shot_t[-1]) + 1, width)
+    return drawn(rng, width) + views[line.shot_t]
 
 
 class Cbp:
@@ -76,17 +83,17 @@ class Cbp:
         rng = rng_of(REVISION, knobs.seed, knobs.dataset, "cbp")
         self.knobs, self.group_c = knobs, group_c
         g, k, half = int(group_c.max()) + 1, LATENT, knobs.size.cbp // 2
-        self.known_c = np.exp(knobs.known * rng.standard_normal(len(group_c), dtype=np.float32))
+        self.known_c = np.exp(knobs.known * drawn(rng, len(group_c)))
         self.place, self.appearance, self.motion = (related(rng, group_c, k, knobs.related) for _ in range(3))
         self.prepare = directions(rng, g, k)
         self.follow = related(rng, np.zeros(g, dtype=np.int64), k, ACROSS)
         self.walk = unit(directions(rng, g, k) + self.prepare)
         self.shots = directions(rng, len(SHOT_KINDS), k)
-        self.project = rng.standard_normal((2, k, half), dtype=np.float32)
-        self.bias = BIAS[0] + BIAS[1] * rng.standard_normal((2, half), dtype=np.float32)
-        self.gain = GAIN[0] * np.exp(GAIN[1] * rng.standard_normal((2, half), dtype=np.float32))
+        self.project = drawn(rng, 2, k, half)
+        self.bias = BIAS[0] + BIAS[1] * drawn(rng, 2, half)
+        self.gain = GAIN[0] * np.exp(GAIN[1] * drawn(rng, 2, half))
 
-    def __call__(self, line: Timeline, stray: int | None, rng: np.random.Generator) -> Float32[np.ndarray, "t d"]:
+    def __call__(self, line: Timeline, stray: int | None, rng: np.random.Generator) -> Float64[np.ndarray, "t d"]:
         """Features of one video; ``stray`` is the class towards which its look strays."""
         knobs, t = self.knobs, len(line.scene_t)
         strength_m = knobs.cbp_strength * self.known_c[line.class_m] * line.visible_m2[:, 0]
@@ -103,7 +110,7 @@ class Cbp:
         halves = []
         for i, cause in enumerate((rgb, flow)):
             row = (cause + knobs.noise_cbp * noise(rng, t, LATENT, knobs.correlation)) @ self.project[i]
-            row += GRAIN * rng.standard_normal(row.shape, dtype=np.float32) + self.bias[i]
+            row += GRAIN * drawn(rng, *row.shape) + self.bias[i]
             halves.append(np.maximum(row, 0, out=row) * self.gain[i])
         return np.concatenate(halves, axis=1)
 
@@ -116,16 +123,16 @@ class Vlp:
         self.knobs, self.group_c = knobs, group_c
         g, width = int(group_c.max()) + 1, knobs.size.vlp
         k = min(LATENT, width - 2)
-        basis = np.linalg.qr(rng.standard_normal((width, k + 2)))[0].T.astype(np.float32)
+        basis = np.linalg.qr(rng.standard_normal((width, k + 2)))[0].T
         self.image_cone, text_cone, self.basis = basis[0], basis[1], basis[2:]
-        self.known_c = np.exp(knobs.known * rng.standard_normal(len(group_c), dtype=np.float32))
+        self.known_c = np.exp(knobs.known * drawn(rng, len(group_c)))
         concept = related(rng, group_c, k, knobs.related)
         self.sight = unit(concept + BEYOND_TEXT * related(rng, group_c, k, knobs.related))
         self.posture = related(rng, np.zeros(g, dtype=np.int64), k, ACROSS)
         self.shots = directions(rng, len(SHOT_KINDS), k)
         self.text = unit(TEXT_CONE * text_cone + concept @ self.basis)
 
-    def __call__(self, line: Timeline, stray: int | None, rng: np.random.Generator) -> Float32[np.ndarray, "t e"]:
+    def __call__(self, line: Timeline, stray: int | None, rng: np.random.Generator) -> Float64[np.ndarray, "t e"]:
         """Embeddings of one video; ``stray`` is the class towards which its look strays."""
         knobs, width = self.knobs, len(self.basis)
         strength_m = knobs.vlp_strength * self.known_c[line.class_m] * line.visible_m2[:, 1]

@@ -67,7 +67,8 @@ def run(
                 return record
             store.forget(folder)
         store.clear(folder)
-        return _computed(Task(config, data, chosen_device(device)), folder, curve, progress)
+        with trainer.deterministic(config.training.threads):
+            return _computed(Task(config, data, chosen_device(device)), folder, curve, progress)
 
 
 @functools.cache

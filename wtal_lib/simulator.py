@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float16, Float32
+from jaxtyping import Float16, Float32, Float64
 
 import wtal_lib
 from wtal_lib.annotations import Annotations, Video
@@ -63,7 +63,7 @@ class SimulatedPack:
         kind: str,
         width: int,
         lengths: dict[str, int],
-        draw: Callable[[str], Float32[np.ndarray, "t d"]],
+        draw: Callable[[str], Float64[np.ndarray, "t d"]],
         *,
         grid: Grid,
         fingerprint: str,
@@ -122,7 +122,7 @@ class World:
         self._index = {name: i for i, name in enumerate(annotations.classes)}
         self._group_c = groups(annotations.classes)
         cbp, vlp = Cbp(config, self._group_c), Vlp(config, self._group_c)
-        self.text: Float32[np.ndarray, "c e"] = vlp.text
+        self.text: Float32[np.ndarray, "c e"] = vlp.text.astype(np.float32)
         lengths = {name: grid.count(seconds(video)) for name, video in annotations.videos.items()}
         structure = [(v.name, v.instance_labels, v.segments.tolist()) for v in annotations.videos.values()]
         mark = digest([REVISION, to_dict(config), lengths, annotations.classes, structure])
@@ -148,7 +148,7 @@ class World:
         """(start, stop, kind) in seconds of a video's context, unrelated shots, replays and hard instances."""
         return self.timeline(name).tags
 
-    def _features(self, sees: Cbp | Vlp, kind: str, name: str) -> Float32[np.ndarray, "t d"]:
+    def _features(self, sees: Cbp | Vlp, kind: str, name: str) -> Float64[np.ndarray, "t d"]:
         return sees(self.timeline(name), self._stray(name), rng_of(REVISION, self.config.seed, name, kind))
 
     def _main(self, video: Video) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from wtal_lib.annotations import CLASSES, Annotations, Video
+from wtal_lib.protocols import protocols_of
 from wtal_lib.worlds import Simulator
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -136,12 +137,27 @@ def drawn_annotations(config: Simulator) -> Annotations:
     rng = np.random.default_rng([config.seed, len(classes)])
     videos: dict[str, Video] = {}
     for part, pattern, count in zip(("train", "test"), patterns, config.size.videos[config.dataset], strict=True):
-        every = np.arange(1, 1 + 5 * count) if len(set(patterns)) > 1 else np.arange(count) + 1 + len(videos)
-        number = np.sort(rng.choice(every, count, replace=False))
+        every = np.arange(1, 1 + 8 * count) if len(set(patterns)) > 1 else np.arange(count) + 1 + len(videos)
+        left_out, named = contested(config.dataset, count if part == "test" else 0)
+        free = [i for i in every.tolist() if pattern.format(i) not in left_out]
+        fixed = [i for i in every.tolist() if pattern.format(i) in named]
+        number = np.sort(np.append(rng.choice(free, count - len(fixed), replace=False), fixed)).astype(int)
         main = rng.permutation(np.resize(np.arange(len(classes)), count))
         for i, c in zip(number.tolist(), main.tolist(), strict=True):
             videos[pattern.format(i)] = _video(pattern.format(i), part, c, config, rng)
     return Annotations(dataset=config.dataset, classes=classes, videos=videos, layout="simulated", path=None)
+
+
+def contested(dataset: str, count: int) -> tuple[set[str], set[str]]:
+    """Names of the test videos that some protocol leaves out, and those of them that a drawn test set must have.
+
+    A test set of as many videos as a protocol scores has all that it does not leave out, so that every other protocol
+    finds as many videos as it says.
+    """
+    protocols = protocols_of(dataset)
+    left_out = set().union(*(protocol.excluded for protocol in protocols))
+    fitting = [protocol.excluded for protocol in protocols if protocol.videos == count]
+    return left_out, left_out - set().union(*fitting) if fitting else set()
 
 
 def _video(name: str, part: str, main: int, config: Simulator, rng: np.random.Generator) -> Video:

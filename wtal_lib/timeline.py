@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Float64, Int
 
 from wtal_lib.segments import Grid, overlap, runs, union
 from wtal_lib.worlds import Simulator
@@ -31,22 +31,22 @@ class Timeline:
     """Causes per snippet; m counts the annotated instances and, after them, the replays."""
 
     class_m: Int[np.ndarray, " m"]
-    phase_mt3: Float32[np.ndarray, "m t 3"]
+    phase_mt3: Float64[np.ndarray, "m t 3"]
     "share of each snippet that is preparation, peak and end of each instance"
-    visible_m2: Float32[np.ndarray, "m 2"]
+    visible_m2: Float64[np.ndarray, "m 2"]
     "how well CBP and VLP see each instance; 1 is usual"
-    still_t: Float32[np.ndarray, " t"]
+    still_t: Float64[np.ndarray, " t"]
     "share of each snippet in which nothing is performed"
     class_t: Int[np.ndarray, " t"]
     "class whose place is in the picture: the nearest instance's"
-    scene_t: Float32[np.ndarray, " t"]
+    scene_t: Float64[np.ndarray, " t"]
     "1 where the action's place is in the picture (action and context), 0 in unrelated shots"
-    clear_t: Float32[np.ndarray, " t"]
+    clear_t: Float64[np.ndarray, " t"]
     "how clearly it is"
     shot_t: Int[np.ndarray, " t"]
     kind_t: Int[np.ndarray, " t"]
     "index into SHOT_KINDS, used where scene_t is below 1"
-    walk_t: Float32[np.ndarray, " t"]
+    walk_t: Float64[np.ndarray, " t"]
     "strength of walking about"
     tags: tuple[tuple[float, float, str], ...]
     "(start, stop, kind) in seconds, sorted: context, unrelated, replay, hard"
@@ -54,7 +54,7 @@ class Timeline:
 
 def phases(
     segment_m2: Float[np.ndarray, "m 2"], share_m2: Float[np.ndarray, "m 2"], cycle: float, grid: Grid, snippets: int
-) -> Float32[np.ndarray, "m t 3"]:
+) -> Float64[np.ndarray, "m t 3"]:
     """Share of each snippet that is preparation, peak and end of each instance; the three add up to the coverage.
 
     ``share_m2`` holds the shares of preparation and of end. An instance longer than ``1.5 * cycle`` seconds goes
@@ -68,7 +68,7 @@ def phases(
     prepare_mt = np.clip((share_m2[:, :1] - place_mt) / RAMP + 0.5, 0, 1) * inside_mt
     end_mt = np.clip((place_mt - 1 + share_m2[:, 1:]) / RAMP + 0.5, 0, 1) * inside_mt
     stacked = np.stack([prepare_mt, inside_mt - prepare_mt - end_mt, end_mt], axis=2)
-    return stacked.reshape(len(segment_m2), snippets, WITHIN, 3).mean(axis=2, dtype=np.float32)
+    return stacked.reshape(len(segment_m2), snippets, WITHIN, 3).mean(axis=2)
 
 
 def timeline(
@@ -106,18 +106,18 @@ def timeline(
         visible_m2=visible_m2,
         still_t=np.clip(1 - phase_mt3.sum(axis=(0, 2)), 0, 1),
         class_t=_nearest(seen_m2, class_m, fallback, grid, snippets),
-        scene_t=scene_t.astype(np.float32),
-        clear_t=np.exp(CLEAR * rng.standard_normal(shots, dtype=np.float32))[shot_t],
+        scene_t=scene_t,
+        clear_t=np.exp(CLEAR * rng.standard_normal(shots))[shot_t],
         shot_t=shot_t,
         kind_t=rng.integers(len(SHOT_KINDS), size=shots)[shot_t],
-        walk_t=(pace_s[shot_t] * wave_t).astype(np.float32),
+        walk_t=pace_s[shot_t] * wave_t,
         tags=_tags(grid.coverage(segment_m2, snippets), scene_t, hard, replay_r2, grid),
     )
 
 
 def _performed(
     segment_m2: Float[np.ndarray, "m 2"], knobs: Simulator, grid: Grid, snippets: int, rng: np.random.Generator
-) -> Float32[np.ndarray, "m t 3"]:
+) -> Float64[np.ndarray, "m t 3"]:
     """Phases of instances whose visible ends lie about the annotated ones, closer for short ones."""
     spread_m1 = knobs.jitter * np.minimum(np.diff(segment_m2), knobs.cycle)
     visible_m2 = segment_m2 + spread_m1 * np.clip(rng.standard_normal(segment_m2.shape), -2, 2)
@@ -127,12 +127,12 @@ def _performed(
 
 def _visibility(
     count: int, knobs: Simulator, rng: np.random.Generator
-) -> tuple[Bool[np.ndarray, " m"], Float32[np.ndarray, "m 2"]]:
+) -> tuple[Bool[np.ndarray, " m"], Float64[np.ndarray, "m 2"]]:
     """Which instances are hard to see for everybody, and how well each modality sees each, 1 on average otherwise."""
     hard_m = rng.random(count) < knobs.hard
     visible_m2 = np.exp(knobs.uneven * rng.standard_normal((count, 2)) - knobs.uneven**2 / 2)
     visible_m2 *= np.where(hard_m, rng.uniform(*HARD, count), 1.0)[:, None]
-    return hard_m, visible_m2.astype(np.float32)
+    return hard_m, visible_m2
 
 
 def _replays(

@@ -91,7 +91,7 @@ def train(
         raise ValueError("the supervised bound trains on ground truth, and none was given")
     if folder is not None:
         resume(config, batches, state, folder)
-    with _deterministic(config.training.threads):
+    with deterministic(config.training.threads):
         for phase in alternate(config.schedule):
             if phase.index < state.done:
                 continue
@@ -222,7 +222,7 @@ def update(
 
 
 @contextmanager
-def _deterministic(threads: int) -> Iterator[None]:
+def deterministic(threads: int) -> Iterator[None]:
     """Deterministic kernels, a random state and a number of threads of our own; the caller's are given back."""
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     with torch.random.fork_rng():
