@@ -94,9 +94,10 @@ def test_the_default_thresholds_are_among_those_tried() -> None:
 
 
 def test_worlds_differ_where_features_are_simulated_only() -> None:
-    rows = ablation.difficulties(*ASKED, 0)
+    rows = ablation.difficulties(*ASKED, [0, 1])
     assert {row.setting for row in rows} == set(ablation.SETTINGS) <= set(DIFFICULTIES)
-    assert {row.setting for row in ablation.difficulties(*ASKED, 0, simulated=False)} == {"middle"}
+    assert {row.setting for row in ablation.difficulties(*ASKED, [0], simulated=False)} == {"middle"}
+    assert len(rows) == 2 * 2 * len(ablation.SETTINGS)
     tasks = ablation.tasks(rows, Spec())
     assert [one.spec.setting for one in tasks] == [row.setting for row in rows]
 

@@ -3,19 +3,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import clips
+import faulty
 import numpy as np
 import pytest
 import tiny
 import torch
 from PIL import Image
 
-from wtal_lib import cli, extract, prompts, video, vlm
+from wtal_lib import cli, extract, extract_pack, prompts, video, vlm
 from wtal_lib.ahead import read_ahead
 from wtal_lib.annotations import find_annotations
 from wtal_lib.features import find_pack
@@ -201,6 +203,32 @@ def test_the_command_goes_on_past_a_bad_video_and_exits_with_1(tmp_path, films, 
     }.items():
         assert cli.main(command(tmp_path, *arguments, "--out", tmp_path / "p")) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_cluster_extracts_what_one_process_does(tmp_path, films, capsys, monkeypatch) -> None:
+    (tmp_path / "bad.mp4").write_text("no video")
+    given = (tmp_path / "bad.mp4", *films)
+    assert cli.main(command(tmp_path, *given, "--out", tmp_path / "alone")) == 1
+    monkeypatch.setattr(extract_pack, "SHARE", 1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    crew = [faulty.started(faulty.scheduler, port), *(faulty.started(faulty.worker, port) for _ in range(2))]
+    try:
+        end = time.monotonic() + 60
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        shared = command(tmp_path, *given, "--out", tmp_path / "shared", "--scheduler", f"tcp://127.0.0.1:{port}")
+        assert cli.main(shared) == 1
+    finally:
+        for process in crew:
+            process.kill()
+    said = capsys.readouterr()
+    assert "3 of 3 done, 0 running, 0 failed" in said.out
+    assert said.err.count("bad.mp4 cannot be read as a video") == 2
+    for film in films:
+        assert np.array_equal(rows(tmp_path / "shared", film.stem), rows(tmp_path / "alone", film.stem))
 
 
 def test_a_killed_extraction_keeps_what_was_finished_and_the_next_goes_on(tmp_path, films) -> None:

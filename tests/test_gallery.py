@@ -76,7 +76,7 @@ def test_the_gallery_shows_what_the_records_hold_in_the_notebook_s_words(tmp_pat
     assert [text.find(part) for part in wanted if part not in text] == []
     assert text.index("| 12.3 |") < text.index("drawn.png"), "in the notebook's order"
     assert "rests on simulated features" in text
-    assert "Real features" not in text
+    assert "Real data" not in text
 
 
 def test_every_link_of_the_gallery_leads_somewhere(tmp_path: Path) -> None:

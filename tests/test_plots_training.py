@@ -107,8 +107,12 @@ def test_labels_are_drawn_for_both_kinds_and_both_students() -> None:
 
 
 def test_a_gain_beyond_the_spread_is_bold() -> None:
-    ax = plots_training.sensitivity({"weak": (40.0, 41.0), "strong": (50.0, 56.0)}, spread=2.0)
+    one = {"weak": ([40.0], [41.0]), "strong": ([50.0], [56.0])}
+    ax = plots_training.sensitivity(one, spread=2.0)
     assert [(text.get_text(), text.get_fontweight()) for text in ax.texts] == [("+1.0", "normal"), ("+6.0", "bold")]
+    several = {"uneven": ([40.0, 40.0], [40.5, 43.5]), "alike": ([40.0, 42.0], [41.0, 43.0])}
+    ax = plots_training.sensitivity(several, spread=9.0)
+    assert [(text.get_text(), text.get_fontweight()) for text in ax.texts] == [("+2.0", "normal"), ("+1.0", "bold")]
     assert_legible(ax)
 
 

@@ -148,8 +148,8 @@ def brief(dataset: str, profile: str, seed: int) -> Config:
     return preset("full", dataset, profile, seed, **fields)
 
 
-def difficulties(dataset: str, profile: str, seed: int, simulated: bool = True) -> list[Row]:
-    """Late fusion and the full method in every world of :data:`SETTINGS`; ``ci`` takes three of them.
+def difficulties(dataset: str, profile: str, seeds: Sequence[int], simulated: bool = True) -> list[Row]:
+    """Late fusion and the full method with every seed in every world of :data:`SETTINGS`; ``ci`` takes three of them.
 
     Real features are as difficult as they are: one world.
     """
@@ -157,6 +157,7 @@ def difficulties(dataset: str, profile: str, seed: int, simulated: bool = True) 
     return [
         Row(name, preset(name, dataset, profile, seed), setting)
         for setting in settings
+        for seed in seeds
         for name in ("late_fusion", "full")
     ]
 

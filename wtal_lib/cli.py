@@ -179,11 +179,12 @@ def _add_extract(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--stride", type=float, default=16.0, help="frames a snippet, default %(default)s (0.64 s)")
     parser.add_argument("--part", default="1/1", metavar="I/N", help="every Nth video from the Ith, for job arrays")
     parser.add_argument("--seed", type=int, default=0, help="of random weights")
+    parser.add_argument("--scheduler", default="", help="tcp://… or file of a Dask scheduler, whose workers share them")
     parser.set_defaults(run=_extract)
 
 
 def _extract(arguments: argparse.Namespace) -> int:
-    from wtal_lib.extract import extract_to_pack
+    from wtal_lib.extract_pack import extract_to_pack
 
     result = extract_to_pack(**{k: v for k, v in vars(arguments).items() if k not in ("command", "run")}, say=print)
     for problem in result.problems.values():

@@ -21,16 +21,12 @@ from PIL import Image
 from torch import Tensor
 
 from wtal_lib.ahead import read_ahead
-from wtal_lib.annotations import CLASSES
 from wtal_lib.files import header, replacing
-from wtal_lib.precision import precision as native_precision
-from wtal_lib.prompts import TEMPLATES, read_classes, text_rows
-from wtal_lib.protocols import known_dataset
+from wtal_lib.prompts import text_rows
 from wtal_lib.segments import I3D_GRID, Grid
-from wtal_lib.video import frames, probe, videos_in
-from wtal_lib.vlm import RANDOM, Vlm, load
+from wtal_lib.video import frames, probe
+from wtal_lib.vlm import RANDOM, Vlm
 from wtal_lib.vlp_pack import read_meta, write_vlp_pack
-from wtal_lib.workers import duration
 
 SAMPLING = "the frame shown at the middle of each snippet"
 IDENTITY = ("model", "pretrained", "origin", "precision", "fps", "stride", "embed_dim", "sampling")
@@ -68,67 +64,6 @@ class Extraction:
     "by video, why nothing or not all of it could be read"
 
 
-def extract_to_pack(
-    videos: Sequence[str | Path],
-    out: str | Path,
-    *,
-    model: str = "ViT-B-16",
-    pretrained: str = "openai",
-    dataset: str = "thumos14",
-    classes: str | Path | None = None,
-    batch: int = 32,
-    device: str = "auto",
-    precision: str = "auto",
-    workers: int = 1,
-    fps: float = I3D_GRID.fps,
-    stride: float = I3D_GRID.stride,
-    part: str = "1/1",
-    seed: int = 0,
-    say: Callable[[str], None] = lambda line: None,
-) -> Extraction:
-    """What became of the videos of ``videos`` (files and folders), as ``wtal extract`` does it.
-
-    ``classes`` is a file of class names instead of those of ``dataset``; ``say`` gets a line after each video.
-
-    Raises:
-        ValueError, OSError: as :func:`wtal_lib.vlm.load` and :func:`extract`, and for arguments that make no sense.
-    """
-    known_dataset(dataset)
-    names = CLASSES[dataset] if classes is None else read_classes(classes)
-    if min(batch, workers) < 1:
-        raise ValueError(f"batch and workers must be at least 1, got {batch} and {workers}")
-    chosen = _part(videos_in(videos), part)
-    _require_distinct(chosen)
-    grid = Grid(fps, stride)
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    kept = read_meta(Path(out) / "meta.json")[0].get("precision") if (Path(out) / "meta.json").exists() else None
-    precision = kept if kept and precision == "auto" else native_precision(precision, device.partition(":")[0])
-    vlm = load(model, pretrained, device=device, precision=precision, seed=seed)
-
-    def on_video(done: Progress) -> None:
-        say(
-            f"[{done.done}/{done.total}] {done.name}: {done.what}"
-            + (f", {duration(done.left)} left" if done.left else "")
-        )
-
-    templates = TEMPLATES["open" if classes is not None else dataset]
-    result = extract(chosen, out, vlm, names, templates, grid=grid, batch=batch, workers=workers, on_video=on_video)
-    say(
-        f"{sum(result.written.values())} snippets of {len(result.written)} videos written to {out}, "
-        f"{len(result.skipped)} were there, {len(result.problems)} with problems"
-        + (" (random weights: the embeddings mean nothing)" if pretrained == RANDOM else "")
-    )
-    return result
-
-
-def _part(videos: list[Path], part: str) -> list[Path]:
-    """Every n-th video from the i-th, for ``i/n`` counted from 1."""
-    first, _, of = part.partition("/")
-    if not (first.isdigit() and of.isdigit() and 1 <= int(first) <= int(of)):
-        raise ValueError(f"part must be i/n with i from 1 to n, such as 3/16, got {part!r}")
-    return videos[int(first) - 1 :: int(of)]
-
-
 def extract(
     videos: Sequence[Path],
     out: str | Path,
@@ -156,7 +91,7 @@ def extract(
     text_ce = text_rows(vlm, classes, templates).cpu().numpy()
     meta = described(vlm, classes, templates, grid, text_ce.shape[1])
     _require_same(out, meta)
-    _require_distinct(videos)
+    require_distinct(videos)
     result = Extraction(skipped=[video.stem for video in videos if _finished(out, video.stem, text_ce.shape[1])])
     todo = [video for video in videos if video.stem not in set(result.skipped)]
     streamed = _embedded(todo, out, vlm, grid, batch, workers, result, on_video or (lambda progress: None))
@@ -251,7 +186,12 @@ def described(vlm: Vlm, classes: Sequence[str], templates: Sequence[str], grid: 
     }
 
 
-def _require_distinct(videos: Sequence[Path]) -> None:
+def require_distinct(videos: Sequence[Path]) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: two videos share a name, which is all that a pack knows them by.
+    """
     twice = [name for name, times in Counter(video.stem for video in videos).items() if times > 1]
     if twice:
         raise ValueError(f"videos are told apart by their file names, but several are called {', '.join(twice[:3])}")

@@ -17,15 +17,21 @@ Made by the notebooks, with a record beside every figure: parameters, data, code
 written by `wtal_lib.gallery` whenever a notebook closes; an edit would be lost.
 """
 
+RANDOM_WEIGHTS = "random-weights"
+"place of what a model saw whose weights are random"
+
 HEADINGS = {
-    "real": "Real features",
+    "real": "Real data",
     "simulated": "Simulated features",
+    RANDOM_WEIGHTS: "Real videos, random weights",
 }
 NOTES = {
     "real": "",
     "simulated": "**Everything below rests on simulated features unless it says otherwise, in the pictures too.** It"
     " shows how the method behaves where its premises hold; it reproduces no published number, and must not be compared"
     " with one.\n",
+    RANDOM_WEIGHTS: "**The model that looks at these videos has random weights and sees nothing in them.** What follows"
+    " shows that the way from video files to a picture works, and what the picture will look like.\n",
 }
 DATASETS = {"thumos14": "THUMOS14", "activitynet12": "ActivityNet1.2"}
 
@@ -72,7 +78,7 @@ def _place(folder: Path) -> tuple[str, ...]:
 
 def _overview(results: Path) -> str:
     lines = [
-        "| notebook | features | dataset | profile | seeds | claims that hold | took |",
+        "| notebook | rests on | dataset | profile | seeds | claims that hold | took |",
         "|---|---|---|---|---|---:|---:|",
     ]
     for folder, record in studies(results):

@@ -200,20 +200,30 @@ def label_quality(frame: pd.DataFrame, axes: Sequence[Axes] | None = None) -> li
 
 
 def sensitivity(
-    pairs: Mapping[str, tuple[float, float]],
+    pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     spread: float = 0.0,
     names: tuple[str, str] = ("late fusion", "full"),
     ax: Axes | None = None,
 ) -> Axes:
-    """From one score to another in every world, the first on top; the gain stands beside, bold beyond ``spread``."""
+    """From one mean to another in every world, the first on top, seeds as small dots; the gain stands beside.
+
+    Each world has the scores of both by seed. A gain is bold beyond its own spread over seeds, or beyond ``spread``
+    where there is one seed.
+    """
     if ax is None:
         ax = plt.subplots(figsize=(0.6 * FULL_WIDTH, 0.9 + 0.3 * len(pairs)))[1]
-    for y, (low, high) in enumerate(pairs.values()):
-        ax.plot([low, high], [y, y], color="0.75", lw=2.5, zorder=1)
-        ax.plot(low, y, "o", ms=7, color=COLOURS["late_fusion"], mec="white", label=None if y else names[0], zorder=2)
-        ax.plot(high, y, "o", ms=7, color=COLOURS["fused"], mec="white", label=None if y else names[1], zorder=3)
-        weight = "bold" if abs(high - low) > spread else "normal"
-        ax.annotate(f"{high - low:+.1f}", (max(low, high), y), (8, 0), textcoords="offset points", va="center",
+    colours = COLOURS["late_fusion"], COLOURS["fused"]
+    for y, scores in enumerate(pairs.values()):
+        means = [float(np.mean(values)) for values in scores]
+        ax.plot(means, [y, y], color="0.75", lw=2.5, zorder=1)
+        for values, mean, shade, name in zip(scores, means, colours, names, strict=True):
+            ax.plot(mean, y, "o", ms=7, color=shade, mec="white", label=None if y else name, zorder=3)
+            if len(values) > 1:
+                ax.plot(values, [y - 0.27] * len(values), "o", ms=2.5, color=shade, mew=0, zorder=2)
+        gains = np.subtract(scores[1], scores[0])
+        within = gains.std(ddof=1) if len(gains) > 1 else spread
+        weight = "bold" if abs(gains.mean()) > within else "normal"
+        ax.annotate(f"{gains.mean():+.1f}", (max(map(max, scores)), y), (8, 0), textcoords="offset points", va="center",
                     fontsize=8, fontweight=weight)  # fmt: skip
     ax.set_yticks(range(len(pairs)), list(pairs))
     ax.set(ylim=(len(pairs) - 0.4, -0.6), xlabel=MAP)

@@ -48,7 +48,7 @@ class Study(Data):
     "where the data come from, for the runs of a sweep"
     root: Path
     folder: Path
-    "where results go: results/<source>/<dataset>/<name>"
+    "where results go: results/<source>/<dataset>/<name>, the source being real, simulated or random-weights"
     started: float
     "of the monotonic clock, seconds"
     claims: dict[str, bool] = field(default_factory=dict)
@@ -211,11 +211,13 @@ def open_study(
     *,
     needs: Sequence[str] = ("cbp", "vlp"),
     extra: Mapping[str, tuple[Any, Any]] | None = None,
+    random_weights: bool = False,
 ) -> Study:
     """The study of a notebook whose parameters are among ``given``, usually its ``globals()``.
 
     ``needs`` names the packs without which everything is simulated; ``extra`` adds parameters of its own to
-    :data:`PARAMETERS`, each with kind and default.
+    :data:`PARAMETERS`, each with kind and default. What comes out of a model with ``random_weights`` goes to a place of
+    its own, beside what is real and what is simulated.
 
     Raises:
         ValueError: a parameter that is unknown (the nearest known one is offered) or has a wrong value; broken data.
@@ -231,7 +233,7 @@ def open_study(
     spec = Spec(dataset, parameters["source"], str(place or ""), parameters["profile"])
     data = open_data(spec, needs)
     results = records.seen_from(parameters["results"], root) if parameters["results"] else root / "results"
-    folder = results / data.source / dataset / name
+    folder = results / (gallery.RANDOM_WEIGHTS if random_weights else data.source) / dataset / name
     records.require_writable(folder)
     theme()
     own = {item.name: getattr(data, item.name) for item in fields(data)}
