@@ -21,7 +21,7 @@ from wtal_lib.annotations import (
     home_folder,
     protocols_of,
 )
-from wtal_lib.features import KINDS, Pack, find_pack, open_pack, sources
+from wtal_lib.features import KINDS, Pack, find_pack, marked, open_pack, sources
 from wtal_lib.rows import cache_folder
 
 END_TOLERANCE = 0.1
@@ -156,7 +156,7 @@ def pack_findings(pack: Pack, annotations: Annotations) -> Report:
         "fps": pack.grid.fps,
         "stride": pack.grid.stride,
         "fingerprint": pack.fingerprint,
-        "simulated": simulated(pack),
+        "simulated": marked(pack),
         "missing_train": missing["train"],
         "missing_test": missing["test"],
         "not_annotated": [name for name in pack.names if name not in annotations.videos],
@@ -165,12 +165,6 @@ def pack_findings(pack: Pack, annotations: Annotations) -> Report:
         "faults": pack.faults,
         "notes": list(pack.notes),
     }
-
-
-def simulated(pack: Pack) -> bool:
-    """Whether a pack was drawn by the simulator: its meta data say so, or a SIMULATED.json in a folder above it."""
-    above = (pack.path, *pack.path.parents)
-    return bool(pack.meta.get("simulated")) or any((path / "SIMULATED.json").is_file() for path in above)
 
 
 def as_text(report: Report) -> str:

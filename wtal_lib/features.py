@@ -262,6 +262,20 @@ def open_pack(source: Source, annotations: Annotations, folder: Path) -> Pack:
     )
 
 
+def marked(data: Annotations | Features | None) -> bool:
+    """Whether annotations or a pack are the simulator's, wherever they were read from.
+
+    A pack's own words say so, or a ``SIMULATED.json`` in its dataset's folder: at most three levels up, never in an
+    unrelated folder far above it.
+    """
+    if data is None:
+        return False
+    path: Path | None = getattr(data, "path", None)
+    folders = () if path is None else (path, *path.parents[:3])
+    told = getattr(data, "layout", "") == "simulated" or getattr(data, "meta", {}).get("simulated")
+    return bool(told) or any((folder / "SIMULATED.json").is_file() for folder in folders)
+
+
 def _names(annotations: Annotations) -> dict[str, str]:
     """Name in the annotations by the ids that packs use: the name itself, or the YouTube id, with or without v_."""
     names: dict[str, str] = {}

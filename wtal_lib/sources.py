@@ -11,7 +11,7 @@ from typing import Literal
 
 from wtal_lib.annotations import Annotations, data_root, find_annotations, known_dataset
 from wtal_lib.coercion import unknown
-from wtal_lib.features import Pack, find_pack
+from wtal_lib.features import Pack, find_pack, marked
 from wtal_lib.simulator import SimulatedPack, World, difficulty, simulate
 
 SOURCES = ("auto", "real", "simulated")
@@ -108,17 +108,6 @@ def _look(root: Path, dataset: str) -> tuple[Annotations | None, dict[str, Pack]
         except FileNotFoundError as error:
             missing[kind] = str(error)
     return found, packs, missing
-
-
-def marked(data: Annotations | Pack | SimulatedPack | None) -> bool:
-    """Whether annotations or a pack are the simulator's, wherever they were read from."""
-    if data is None:
-        return False
-    if data.layout == "simulated" or getattr(data, "meta", {}).get("simulated"):
-        return True
-    # a pack is marked by its dataset's folder, at most three levels up, never by an unrelated folder far above it
-    folders = () if data.path is None else (data.path, *data.path.parents[:3])
-    return any((folder / "SIMULATED.json").is_file() for folder in folders)
 
 
 def _why_not_real(

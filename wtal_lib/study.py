@@ -27,12 +27,12 @@ from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from wtal_lib import gallery, records
 from wtal_lib.config import to_dict
-from wtal_lib.features import Pack
+from wtal_lib.features import Pack, marked
 from wtal_lib.files import replacing
 from wtal_lib.parameters import PARAMETERS, check_parameters
 from wtal_lib.plots import theme
 from wtal_lib.simulator import SimulatedPack
-from wtal_lib.sources import Data, Spec, marked, open_data
+from wtal_lib.sources import Data, Spec, open_data
 
 RestsOn = Literal["features", "annotations", "detections"]
 "What a result would change with: features and annotations, annotations alone, or neither but somebody's detections"
