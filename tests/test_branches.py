@@ -98,6 +98,7 @@ def test_worlds_differ_where_features_are_simulated_only() -> None:
     assert {row.setting for row in rows} == set(ablation.SETTINGS) <= set(DIFFICULTIES)
     assert {row.setting for row in ablation.difficulties(*ASKED, [0], simulated=False)} == {"middle"}
     assert len(rows) == 2 * 2 * len(ablation.SETTINGS)
+    assert len(ablation.difficulties(*ASKED, [0, 1], wide=True)) == 3 * 2 * len(ablation.SETTINGS)
     tasks = ablation.tasks(rows, Spec())
     assert [one.spec.setting for one in tasks] == [row.setting for row in rows]
 

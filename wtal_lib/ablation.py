@@ -15,7 +15,7 @@ import pandas as pd
 
 from wtal_lib.coercion import replaced
 from wtal_lib.config import Config
-from wtal_lib.presets import PRESETS, preset
+from wtal_lib.presets import preset
 from wtal_lib.sources import Spec
 from wtal_lib.sweep import Task
 from wtal_lib.tables import finished, score
@@ -26,11 +26,12 @@ STEPS: dict[str, str] = {
     "F only": "f_only",
     "B and F in turn (full)": "full",
     "B and F at once (joint)": "joint",
+    "in turn, as the abstract reads (literal)": "literal",
 }
 "Rows of the main comparison: how they are called, and their preset"
 
-NEITHER, _, _, BASE, JOINT = STEPS
-"Nobody teaches; what every other row is held against; both at once"
+NEITHER, _, _, BASE, JOINT, LITERAL = STEPS
+"Nobody teaches; what every other row is held against; both at once; one teacher's word alone"
 
 MAIN = ("late_fusion", "full", "supervised", "vanilla_vlp")
 "Presets of the main table; its CBP and VLP lines are the branches of late_fusion"
@@ -41,7 +42,7 @@ CURVED = ("full", "late_fusion")
 NEAR = (-0.1, 0.0, 0.1)
 "What is added to the default thresholds of background and of foreground"
 
-WIDE = ("turns of half the length", "one kind of label a step", "soft targets", "transformer")
+WIDE = ("turns of half the length", "one kind of label a step", "transformer")
 "Side rows for whoever has the time"
 
 SETTINGS = ("vlp_weak", "cbp_weak", "middle", "cbp_strong", "vlp_strong")
@@ -96,7 +97,6 @@ def sides(dataset: str, profile: str, seed: int, *, wide: bool = False, context:
             "turns of half the length": {"schedule__period": max(1, period // 2), "schedule__rounds": 2 * rounds},
         },
         "pseudo-labels": {
-            "as the abstract reads (literal)": {"preset": "literal", **PRESETS["literal"]},
             "one kind of label a step": {"pseudo_labels__sides": "one"},
             "soft targets": {"pseudo_labels__targets": "soft"},
         },
@@ -148,17 +148,19 @@ def brief(dataset: str, profile: str, seed: int) -> Config:
     return preset("full", dataset, profile, seed, **fields)
 
 
-def difficulties(dataset: str, profile: str, seeds: Sequence[int], simulated: bool = True) -> list[Row]:
+def difficulties(
+    dataset: str, profile: str, seeds: Sequence[int], simulated: bool = True, *, wide: bool = False
+) -> list[Row]:
     """Late fusion and the full method with every seed in every world of :data:`SETTINGS`; ``ci`` takes three of them.
 
-    Real features are as difficult as they are: one world.
+    With ``wide`` the literal reading too. Real features are as difficult as they are: one world.
     """
     settings = SETTINGS[: 3 if profile == "ci" else None] if simulated else ("middle",)
     return [
         Row(name, preset(name, dataset, profile, seed), setting)
         for setting in settings
         for seed in seeds
-        for name in ("late_fusion", "full")
+        for name in ("late_fusion", "full", *(["literal"] if wide else []))
     ]
 
 

@@ -88,7 +88,7 @@ def _tasks(values: dict[str, Any]) -> list[Any]:
         "steps": ablation.steps(*about, seeds),
         "thresholds": ablation.thresholds(*about, seed),
         "sides": ablation.sides(*about, seed),
-        "difficulties": ablation.difficulties(*about, seed),
+        "difficulties": ablation.difficulties(*about, seeds),
     }
     asked = coerced(values["questions"], list[str], "questions")
     for name in asked:

@@ -172,3 +172,12 @@ def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
     rows = [list(map(str, frame.columns)), ["---:" if right else "---" for right in numeric]]
     rows += [[cell(value) for value in row] for row in frame.astype(object).itertuples(index=False)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def rounded(value: Any) -> Any:
+    """JSON values with numbers to six digits, which is more than any of them is sure of."""
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(one) for one in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

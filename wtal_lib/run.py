@@ -109,10 +109,11 @@ def _computed(task: Task, folder: Path, curve: bool, progress: Callable[[str], N
         "identity": task.identity,
         **task.description(),
         "metrics": {
-            branch: _rounded(report(found, task.data.annotations)["protocols"]) for branch, found in detections.items()
+            branch: records.rounded(report(found, task.data.annotations)["protocols"])
+            for branch, found in detections.items()
         },
-        "complementarity": {branch: _rounded(task.complementarity(of)) for branch, of in scores.items()},
-        "history": _rounded(state.history),
+        "complementarity": {branch: records.rounded(task.complementarity(of)) for branch, of in scores.items()},
+        "history": records.rounded(state.history),
         "code": records.code_state(records.project_root()),
         "environment": records.environment(),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -212,6 +213,11 @@ class Task:
         module = prompts.TextResidual(torch.from_numpy(np.array(rows, dtype=np.float32)))
         return module.requires_grad_(self.config.prompts != "fixed")
 
+    def vanilla(self) -> predict.Vanilla:
+        """The VLP branch before anybody trained it."""
+        rows = torch.from_numpy(np.array(self.data.vlp.text, dtype=np.float32))  # type: ignore[union-attr]
+        return predict.Vanilla(rows, self.logit_scale).to(self.device)
+
     def snippet_truth(self, name: str) -> np.ndarray:
         """A video's ground truth on its snippets, (t, c) bool: to read, and for the supervised bound."""
         if name not in self._truth:
@@ -228,8 +234,7 @@ class Task:
         """What each branch and their fusion say of every test video; nothing trained means vanilla VLP."""
         branches = dict(state.averages)
         if state.done == 0:
-            rows = torch.from_numpy(np.array(self.data.vlp.text, dtype=np.float32))  # type: ignore[union-attr]
-            branches["vlp"] = predict.Vanilla(rows, self.logit_scale).to(self.device)
+            branches["vlp"] = self.vanilla()
         scores = predict.video_scores(self.config, self.batches, branches, self.test)
         return scores if state.done else {**scores, "fused": scores["vlp"]}
 
@@ -290,12 +295,3 @@ def _line(phase: Phase, entry: dict[str, Any]) -> str:
     maps = "".join(f", {branch} {100 * value:.1f}" for branch, value in entry.get("map", {}).items())
     done = f"{phase.name} to update {entry['updates']} ({entry['seconds']:.1f} s)"
     return f"{done}: {losses}{maps and '; mAP' + maps[1:]}"
-
-
-def _rounded(value: Any) -> Any:
-    """JSON values with numbers to six digits, which is more than any of them is sure of."""
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_rounded(one) for one in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value

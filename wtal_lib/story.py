@@ -45,9 +45,8 @@ def told(
     task = Task(config, data, chosen_device("auto"))
     state = trainer.fresh(config, task.batches, task.text(), task.logit_scale, task.device)
     phases = list(alternate(config.schedule))
-    rows = torch.from_numpy(np.array(data.vlp.text, dtype=np.float32))  # type: ignore[union-attr]
-    vanilla = {"vlp": predict.Vanilla(rows, task.logit_scale).to(task.device)}
-    chapters = {"untrained": Chapter("untrained", predict.video_scores(config, task.batches, vanilla, videos), {})}  # type: ignore[arg-type]
+    seen = predict.video_scores(config, task.batches, {"vlp": task.vanilla()}, videos)
+    chapters = {"untrained": Chapter("untrained", seen, {})}
 
     def said(name: str, state: trainer.State, taught: dict[str, np.ndarray]) -> Chapter:
         return Chapter(name, predict.video_scores(config, task.batches, state.averages, videos), taught)
