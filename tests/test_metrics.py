@@ -12,7 +12,6 @@ from wtal_lib.annotations import annotations_from, ground_truth, protocol
 from wtal_lib.detections import read_detections
 from wtal_lib.matching import assigned, pairs, placed, running_max
 from wtal_lib.metrics import average_precision, match, recall_at, scored, snippet_ap, snippet_auc, thresholds
-from wtal_lib.segments import I3D_GRID
 
 ONE = [(0, 0, 10.0, 20.0)]
 TWO = [(0, 0, 10.0, 20.0), (0, 0, 30.0, 40.0)]
@@ -187,14 +186,13 @@ def test_real_detections_score_as_with_the_common_evaluator(shared_data, name: s
     annotations = annotations_from(shared_data / "thumos14/wtalc", "thumos14")
     detections = read_detections(shared_data / "detections/detection_result_base_test.json", annotations)
     chosen = protocol(f"thumos14-{name}")
-    grid = I3D_GRID if chosen.snippets else None
     instances = ground_truth(annotations, chosen)
     classes = [instances.classes.index(label) for label in reference["classes"]]
     expected = np.array(reference[kind]["ap_per_class"])
-    last = average_precision(detections, instances, reference["iou"], grid, "last")[classes]
+    last = average_precision(detections, instances, reference["iou"], "last")[classes]
     assert abs(last - expected).max() < 0.01  # the same on every processor: only some equal tIoU fall differently
     if np.argsort(np.zeros(17)).tolist() != list(range(17)):
         pytest.skip("without AVX2 numpy sorts equal tIoU another way, and the common evaluator scores another way too")
-    scores = average_precision(detections, instances, reference["iou"], grid)[classes]
+    scores = average_precision(detections, instances, reference["iou"])[classes]
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-9)
     assert scores.mean() == pytest.approx(reference[kind]["avg"], abs=1e-9)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring import CLASSES, VIDEOS, Row, found, plain_ap, plain_tiou, truth
 
+from wtal_lib.diagnose import KINDS, error_kinds
 from wtal_lib.metrics import average_precision, match, recall_at
 from wtal_lib.segments import Grid
 
@@ -136,6 +139,9 @@ def test_recall_agrees_with_counting(rows, instances, any_class: bool) -> None:
 
 
 def test_a_grid_counts_in_its_snippets() -> None:
-    rows, grid = [(0, 0, 0.64, 1.92, 0.9)], Grid(25, 16)
-    assert average_precision(found(rows), truth([(0, 0, 0.6, 2.0)]), [1.0])[0, 0] == 0
-    assert average_precision(found(rows), truth([(0, 0, 0.6, 2.0)]), [1.0], grid)[0, 0] == 1
+    table, exact = found([(0, 0, 0.64, 1.92, 0.9)]), truth([(0, 0, 0.6, 2.0)])
+    rounded = replace(exact, grid=Grid(25, 16))
+    for instances, same in ((exact, 0), (rounded, 1)):
+        assert average_precision(table, instances, [1.0])[0, 0] == same
+        assert recall_at(table, instances, [1.0], [1])[0, 0] == same
+        assert (error_kinds(table, instances, [1.0])[0, 0] == KINDS.index("true positive")) == same

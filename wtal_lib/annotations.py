@@ -24,7 +24,7 @@ from wtal_lib.protocols import (
     protocol,
     protocols_of,
 )
-from wtal_lib.segments import GroundTruth, rounded
+from wtal_lib.segments import I3D_GRID, GroundTruth, rounded
 
 __all__ = [
     "CLASSES",
@@ -279,6 +279,7 @@ def ground_truth(annotations: Annotations, protocol: Protocol, subset: str = "te
         classes=annotations.classes,
         ambiguous_video_a=np.repeat(index, per_video),
         ambiguous_segment_a2=columns["ambiguous"],
+        grid=I3D_GRID if protocol.snippets else None,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from wtal_lib.matching import pairs
-from wtal_lib.metrics import average_precision, match, scored, thresholds
+from wtal_lib.metrics import average_precision, counted, match, scored, thresholds
 from wtal_lib.segments import Detections, GroundTruth
 
 KINDS = ("true positive", "double detection", "wrong class", "bad localization", "confusion", "background")
@@ -46,7 +46,8 @@ def error_kinds(
         ValueError: a threshold outside (0, 1].
     """
     row_n, video_n, label_n = scored(detections, truth)
-    n, m, tiou_p = pairs(video_n, detections.segment_n2[row_n], truth.video_m, truth.segment_m2, 0.0)
+    segment_n2, segment_m2 = counted(detections.segment_n2[row_n], truth.segment_m2, truth.grid)
+    n, m, tiou_p = pairs(video_n, segment_n2, truth.video_m, segment_m2, 0.0)
     own_p = truth.label_m[m] == label_n[n]
     most_n, own_n = np.zeros(len(row_n)), np.zeros(len(row_n))
     np.maximum.at(most_n, n, tiou_p)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from wtal_lib.annotations import DATASETS, Annotations, Protocol, annotations_from, ground_truth, protocol, protocols_of
 from wtal_lib.detections import checked, read_detections, write_detections
 from wtal_lib.metrics import Matching, match, scored
-from wtal_lib.segments import I3D_GRID, Detections, GroundTruth
+from wtal_lib.segments import Detections, GroundTruth
 
 __all__ = ["as_text", "read_detections", "report", "score_file", "write_detections"]
 
@@ -129,7 +129,7 @@ def _truths(annotations: Annotations, protocols: Sequence[str | Protocol] | None
 
 
 def _scores(detections: Detections, truth: GroundTruth, chosen: Protocol, bootstrap: int, seed: int) -> dict[str, Any]:
-    matching = match(detections, truth, chosen.iou, I3D_GRID if chosen.snippets else None)
+    matching = match(detections, truth, chosen.iou)
     ap_ck = matching.average_precision()[0]
     map_k = _class_mean(ap_ck)
     found: dict[str, Any] = {

@@ -95,7 +95,6 @@ def average_precision(
     detections: Detections,
     truth: GroundTruth,
     iou: Sequence[float],
-    grid: Grid | None = None,
     equal_tiou: EqualTiou = "argsort",
 ) -> Float[np.ndarray, "c k"]:
     """Average precision of each class of the ground truth at each tIoU threshold; nan for a class without instances.
@@ -106,29 +105,25 @@ def average_precision(
     Raises:
         ValueError: a threshold outside (0, 1].
     """
-    return match(detections, truth, iou, grid, equal_tiou).average_precision()[0]
+    return match(detections, truth, iou, equal_tiou).average_precision()[0]
 
 
 def match(
     detections: Detections,
     truth: GroundTruth,
     iou: Sequence[float],
-    grid: Grid | None = None,
     equal_tiou: EqualTiou = "argsort",
 ) -> Matching:
     """The true positives of every class and threshold, under the rules at the top of this module.
-
-    With a ``grid``, instances are rounded to its snippets and time is counted in snippets, as the CO2-Net family does:
-    on a grid many a tIoU is one half exactly, and only the family's own unit rounds it the family's way.
 
     Raises:
         ValueError: a threshold outside (0, 1].
     """
     iou_k, classes = thresholds(iou), len(truth.classes)
-    row_n, video_n, label_n = scored(detections, truth, grid)
+    row_n, video_n, label_n = scored(detections, truth)
     order = _best_first(detections, row_n, label_n)
     video_n, label_n, segment_n2 = video_n[order], label_n[order], detections.segment_n2[row_n[order]]
-    segment_n2, segment_m2 = _counted(segment_n2, truth.segment_m2, grid)
+    segment_n2, segment_m2 = counted(segment_n2, truth.segment_m2, truth.grid)
     group_n, group_m = video_n * classes + label_n, truth.video_m * classes + truth.label_m
     pair_n, pair_m, tiou_p = pairs(group_n, segment_n2, group_m, segment_m2, float(iou_k.min()), equal_tiou)
     holder_km = assigned(pair_n, pair_m, tiou_p, iou_k, len(order), len(truth))
@@ -164,20 +159,22 @@ def thresholds(iou: Sequence[float]) -> Float[np.ndarray, " k"]:
 
 
 def scored(
-    detections: Detections, truth: GroundTruth, grid: Grid | None = None
+    detections: Detections, truth: GroundTruth
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """Rows of the detections that count, and their video and class as indices of the ground truth."""
     video_n, label_n = placed(detections, truth)
     row_n = np.flatnonzero(video_n >= 0)
     if len(truth.ambiguous_video_a):
-        segment_n2, segment_a2 = _counted(detections.segment_n2[row_n], truth.ambiguous_segment_a2, grid)
+        segment_n2, segment_a2 = counted(detections.segment_n2[row_n], truth.ambiguous_segment_a2, truth.grid)
         touching_n = pairs(video_n[row_n], segment_n2, truth.ambiguous_video_a, segment_a2, 0.0)[0]
         row_n = np.delete(row_n, touching_n)
     return row_n, video_n[row_n], label_n[row_n]
 
 
-def _counted(found_n2: np.ndarray, truth_m2: np.ndarray, grid: Grid | None) -> tuple[np.ndarray, np.ndarray]:
-    """Segments as they are or, on a grid, in its snippets, those of the ground truth at whole ones."""
+def counted(
+    found_n2: Float[np.ndarray, "n 2"], truth_m2: Float[np.ndarray, "m 2"], grid: Grid | None
+) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "m 2"]]:
+    """Segments in seconds as they are or, on a grid, in its snippets, those of the ground truth at whole ones."""
     return (found_n2, truth_m2) if grid is None else (grid.position(found_n2), np.rint(grid.position(truth_m2)))
 
 
@@ -204,7 +201,8 @@ def recall_at(
     if not any_class:
         group_n, group_m = (group * len(truth.classes) for group in (group_n, group_m))
         group_n, group_m = group_n + label_n, group_m + truth.label_m
-    pair_n, pair_m, tiou_p = pairs(group_n, segment_n2, group_m, truth.segment_m2, float(iou_k.min()))
+    segment_n2, segment_m2 = counted(segment_n2, truth.segment_m2, truth.grid)
+    pair_n, pair_m, tiou_p = pairs(group_n, segment_n2, group_m, segment_m2, float(iou_k.min()))
     best_km = np.full((len(iou_k), len(truth)), np.iinfo(np.int64).max)
     enough_k, enough_p = np.nonzero(tiou_p >= iou_k[:, None])
     np.minimum.at(best_km, (enough_k, pair_m[enough_p]), rank_n[pair_n[enough_p]])

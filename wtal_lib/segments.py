@@ -97,6 +97,9 @@ class GroundTruth:
     ambiguous_video_a: Int[np.ndarray, " a"]
     "index into ``videos`` of each ambiguous segment; empty when the protocol ignores none"
     ambiguous_segment_a2: Float[np.ndarray, "a 2"]
+    grid: Grid | None = None
+    """where a protocol counts time in snippets, as the CO2-Net family does: on a grid many a tIoU is one half exactly,
+    and only the family's own unit rounds it the family's way"""
 
     def __len__(self) -> int:
         return len(self.label_m)
