@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from faulty import plain
 
 from wtal_lib import run as runs
 from wtal_lib.annotations import HEADLINE
@@ -52,6 +54,19 @@ def test_a_finished_run_is_never_computed_twice_unless_asked(data, tmp_path, mon
     again = run(short(), data, tmp_path, anew=True)
     assert trained
     assert again["metrics"] == first["metrics"]
+
+
+def test_a_run_says_the_same_with_any_number_of_threads(data, tmp_path):
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(run(short(), data, tmp_path / str(threads)))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert plain(found[0]) == plain(found[1])
+    assert found[0]["threads"] == 1
 
 
 def test_runs_of_a_store_share_their_warm_up_and_give_what_they_give_alone(data, tmp_path):
