@@ -93,13 +93,19 @@ class Study(Data):
                 self._keep(f"{name}.{kind}", held.getvalue(), rests_on)
         self._keep(f"{name}.csv", data.to_csv(index=False, float_format="%.6g"), rests_on)
 
-    def table(self, name: str, frame: pd.DataFrame, caption: str = "", rests_on: RestsOn = "features") -> pd.DataFrame:
-        """The frame, for the notebook to show; kept as CSV and as Markdown with its caption and what is simulated."""
+    def table(
+        self, name: str, frame: pd.DataFrame, caption: str = "", rests_on: RestsOn = "features", digits: int = 6
+    ) -> pd.DataFrame:
+        """The frame to ``digits`` decimals, for the notebook to show.
+
+        It is kept unrounded, as CSV and as Markdown with its caption and what is simulated: rounded twice, 43.654 would
+        be 43.65 and then 43.6.
+        """
         lines = [caption.rstrip("."), self.simulated_parts(rests_on).capitalize()]
         header = ". ".join(line for line in lines if line)
         self._keep(f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"), rests_on)
         self._keep(f"{name}.md", (f"{header}.\n\n" if header else "") + records.markdown(frame), rests_on)
-        return frame
+        return frame.round(digits)
 
     def check(self, claim: str, holds: bool) -> None:
         """Nothing, when a claim holds; it goes into the record.
