@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +15,6 @@ import pandas as pd
 import pytest
 
 from wtal_lib import records, study
-from wtal_lib.records import project_root
 from wtal_lib.study import Study, open_study
 from wtal_lib.vlp_pack import write_vlp_pack
 
@@ -152,8 +148,17 @@ def test_nothing_is_written_until_the_study_is_closed(tmp_path: Path) -> None:
     one.table("sums", FRAME, "Some sums.")
     assert not list(one.folder.iterdir())
     one.check("water is wet", True)
-    assert "1 claims hold; 5 files" in one.close()
+    assert "1 of 1 claims hold; 5 files" in one.close()
     assert set(kept(one.folder)) == {"line.png", "line.svg", "line.csv", "sums.csv", "sums.md", "record.json"}
+
+
+def test_a_table_is_shown_rounded_and_kept_as_it_is(tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    shown = one.table("means", pd.DataFrame({"mean": [43.654]}), digits=2)
+    assert shown["mean"].tolist() == [43.65]
+    one.close()
+    assert kept(one.folder)["means.csv"].decode().split() == ["mean", "43.654"]
+    assert "| 43.7 |" in kept(one.folder)["means.md"].decode()  # 43.65 would have been rounded to 43.6
 
 
 def test_a_false_claim_fails_and_leaves_the_last_good_results(tmp_path: Path) -> None:
@@ -168,6 +173,26 @@ def test_a_false_claim_fails_and_leaves_the_last_good_results(tmp_path: Path) ->
     with pytest.raises(AssertionError, match="pigs fly"):
         two.close()
     assert kept(one.folder) == before
+
+
+def test_on_real_features_a_negative_finding_is_a_result(tmp_path: Path, packs: Path) -> None:
+    one = opened(tmp_path / "results", data_root=str(packs))
+    one.shows("pigs fly", False)
+    one.shows("pigs walk", True)
+    said = one.close()
+    assert "1 of 2 claims hold" in said
+    assert said.endswith("does not hold on these data: pigs fly")
+    kept_claims = records.read_record(one.folder / "record.json")["claims"]
+    assert kept_claims == [{"claim": "pigs fly", "holds": False}, {"claim": "pigs walk", "holds": True}]
+
+
+def test_on_simulated_features_it_fails_unless_it_is_known(tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    one.shows("pigs fly", False, not_on="thumos14")
+    with pytest.raises(AssertionError, match="pigs swim"):
+        one.shows("pigs swim", False, not_on="activitynet12")
+    with pytest.raises(AssertionError, match="pigs swim"):
+        one.close()
 
 
 def test_equal_results_are_equal_bytes(tmp_path: Path) -> None:
@@ -258,32 +283,3 @@ def test_two_at_once_on_the_same_results_do_not_harm_each_other(tmp_path: Path) 
 def test_a_result_cannot_leave_its_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="letters, digits and underscores"):
         opened(tmp_path).table("../sums", FRAME)
-
-
-def test_a_table_in_markdown_is_readable_by_people() -> None:
-    lines = records.markdown(FRAME).splitlines()
-    assert lines[:2] == ["| class | n | share |", "| --- | ---: | ---: |"]
-    assert lines[2:] == ["| a | 1 | 0.25 |", "| b\\|c | 2,000 |  |"]
-
-
-@pytest.mark.parametrize("folder", [".", "notebooks", "wtal_lib"])
-def test_the_root_is_found_from_wherever_a_kernel_starts(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT / folder)
-    assert project_root() == ROOT
-
-
-def test_outside_of_the_repository_an_editable_install_points_back(tmp_path: Path) -> None:
-    code = "from wtal_lib.records import project_root; print(project_root())"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert Path(done.stdout.strip()) in (ROOT, tmp_path)
-
-
-def test_a_relative_folder_is_seen_from_here_or_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "root/packs").mkdir(parents=True)
-    (tmp_path / "root/notebooks/packs").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "root")
-    assert records.seen_from("packs", tmp_path / "root") == tmp_path / "root/packs"
-    monkeypatch.chdir(tmp_path / "root/notebooks")
-    assert records.seen_from("packs", tmp_path / "root") == tmp_path / "root/notebooks/packs"
-    os.rmdir(tmp_path / "root/notebooks/packs")
-    assert records.seen_from("packs", tmp_path / "root") == tmp_path / "root/packs"

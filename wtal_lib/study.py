@@ -52,7 +52,9 @@ class Study(Data):
     started: float
     "of the monotonic clock, seconds"
     claims: dict[str, bool] = field(default_factory=dict)
-    "what was checked, and whether it holds"
+    "what was asked of the data, and whether it holds"
+    broken: set[str] = field(default_factory=set)
+    "the claims among them without which there is no result"
     files: dict[str, tuple[bytes, RestsOn]] = field(default_factory=dict)
 
     @property
@@ -114,8 +116,23 @@ class Study(Data):
             AssertionError: it does not hold, which fails the notebook and leaves the last good results in place.
         """
         self.claims[claim] = bool(holds)
+        self.broken.discard(claim)
         if not holds:
+            self.broken.add(claim)
             raise AssertionError(f"a claim of this notebook does not hold on these data: {claim}")
+
+    def shows(self, claim: str, holds: bool, *, not_on: str = "") -> None:
+        """Nothing; keeps whether an experiment bears a claim out, for :meth:`close` and the record to say.
+
+        On real features either answer is a result. On simulated ones, whose worlds are known, a claim that does not
+        hold fails the notebook as :meth:`check` does, but on the dataset ``not_on``, where it is known not to.
+
+        Raises:
+            AssertionError: as :meth:`check`.
+        """
+        if self.source == "simulated" and self.dataset != not_on:
+            self.check(claim, holds)
+        self.claims[claim] = bool(holds)
 
     def close(self) -> str:
         """What was written, in a line; results and ``record.json`` then lie in the study's folder, each file whole.
@@ -123,11 +140,11 @@ class Study(Data):
         Files that an earlier run of this notebook wrote and this one did not are removed.
 
         Raises:
-            AssertionError: a claim does not hold; nothing is written.
+            AssertionError: what was checked does not hold; nothing is written.
             OSError: the disk is full, or what else keeps a file from being written; each old or new file is whole.
         """
-        for claim, holds in self.claims.items():
-            self.check(claim, holds)
+        for claim in self.broken:
+            self.check(claim, False)
         record = self.record()
         before = self.folder / "record.json"
         try:
@@ -142,9 +159,13 @@ class Study(Data):
             if re.fullmatch(r"\w+\.(png|svg|csv|md)", name):
                 (self.folder / name).unlink(missing_ok=True)
         gallery.write(self.folder.parents[2], self.root / "notebooks")
+        against = "".join(
+            f"; does not hold on these data: {claim}" for claim, holds in self.claims.items() if not holds
+        )
         return (
-            f"{len(self.claims)} claims hold; {len(self.files)} files and record.json in {self._shown(self.folder)};"
-            f" {record['wall_seconds']:.0f} s, at most {record['peak_memory_mib']:.0f} MiB"
+            f"{sum(self.claims.values())} of {len(self.claims)} claims hold; {len(self.files)} files and record.json in"
+            f" {self._shown(self.folder)}; {record['wall_seconds']:.0f} s, at most {record['peak_memory_mib']:.0f} MiB"
+            f"{against}"
         )
 
     def record(self) -> dict[str, Any]:
