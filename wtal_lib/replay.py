@@ -17,6 +17,7 @@ from wtal_lib.files import replacing
 from wtal_lib.localize import VideoScores, localize
 from wtal_lib.protocols import HEADLINE
 from wtal_lib.run import Scores, Task, chosen_device, run
+from wtal_lib.schedule import alternate
 from wtal_lib.sources import Data
 from wtal_lib.tables import score
 
@@ -44,14 +45,16 @@ RULES: dict[str, dict[str, dict[str, object]]] = {
 def restored(
     config: Config, data: Data, store: Path, progress: Callable[[str], None] | None = None
 ) -> tuple[Task, trainer.State]:
-    """The task of a run and its branches as they ended; computed where the store lacks the run or its checkpoint.
+    """The task of a run and its branches as they ended; computed where the store lacks the run.
+
+    A run that trains is computed anew where its checkpoint is missing: a fresh clone has the records alone.
 
     Raises:
         ValueError, OSError, FloatingPointError: as :func:`wtal_lib.run.run`.
     """
     task = Task(config, data, chosen_device("auto"))
     folder = store / task.identity
-    kept = (folder / "last.safetensors").is_file()
+    kept = (folder / "last.safetensors").is_file() or not list(alternate(config.schedule))
     run(config, data, folder, curve=False, anew=not kept, progress=progress)
     state = trainer.fresh(config, task.batches, task.text(), task.logit_scale, task.device)
     trainer.resume(config, task.batches, state, folder)
