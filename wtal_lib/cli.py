@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -184,6 +185,8 @@ def _add_extract(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _extract(arguments: argparse.Namespace) -> int:
+    # before PyTorch is loaded: threads that wait for their part of an encoding leave the core to decoding
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from wtal_lib.extract_pack import extract_to_pack
 
     result = extract_to_pack(**{k: v for k, v in vars(arguments).items() if k not in ("command", "run")}, say=print)
