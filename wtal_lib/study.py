@@ -143,7 +143,7 @@ class Study(Data):
             AssertionError: what was checked does not hold; nothing is written.
             OSError: the disk is full, or what else keeps a file from being written; each old or new file is whole.
         """
-        for claim in self.broken:
+        for claim in sorted(self.broken):
             self.check(claim, False)
         record = self.record()
         before = self.folder / "record.json"
