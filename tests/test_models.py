@@ -62,7 +62,7 @@ def test_a_dimension_that_never_varies_is_ignored():
 
 def test_convolution_equals_conv1d():
     layer = Convolution(6, 5)
-    weight = torch.stack(layer.taps.weight.reshape(3, 5, 6).unbind(0), dim=2)
+    weight = layer.weight.reshape(5, 3, 6).transpose(1, 2)
     x = features()
     expected = nn.functional.conv1d(x.transpose(1, 2), weight, layer.bias, padding=1).transpose(1, 2)
     assert torch.allclose(layer(x), expected, atol=1e-5)

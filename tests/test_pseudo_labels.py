@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wtal_lib.config import PseudoLabels, Schedule
-from wtal_lib.pseudo_labels import confidence, label, normalised, quality
+from wtal_lib.pseudo_labels import confidence, evidence, label, normalised, quality
 from wtal_lib.schedule import alternate, updates
 
 MASK = torch.tensor([[True, True, True, True, False]])
@@ -22,17 +22,17 @@ def test_a_flat_or_empty_video_is_confident_of_nothing_but_background():
 
 def test_scaling_and_shifting_a_teacher_changes_no_confidence():
     config = PseudoLabels()
-    a = confidence(SCORE, SCORE, MASK, config, 3)
-    b = confidence(7 * SCORE + 2, 0.1 * SCORE, MASK, config, 3)
+    a = confidence(evidence(SCORE, MASK, 3), evidence(SCORE, MASK, 3), config)
+    b = confidence(evidence(7 * SCORE + 2, MASK, 3), evidence(0.1 * SCORE, MASK, 3), config)
     assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_branches_that_disagree_leave_nothing_sure():
     teacher, student = torch.tensor([[[0.0], [1.0]]]), torch.tensor([[[1.0], [0.0]]])
     mask = torch.ones(1, 2, dtype=torch.bool)
-    sure = confidence(teacher, student, mask, PseudoLabels(), 0)
+    sure = confidence(teacher, student, PseudoLabels())
     assert not label(sure, mask, torch.ones(1, 1), PseudoLabels(), (True, True)).keep.any()
-    alone = confidence(teacher, student, mask, PseudoLabels(confidence="teacher"), 0)
+    alone = confidence(teacher, student, PseudoLabels(confidence="teacher"))
     assert label(alone, mask, torch.ones(1, 1), PseudoLabels(), (True, True)).keep.all()
 
 

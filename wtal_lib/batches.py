@@ -135,10 +135,24 @@ class Batches:
             z[i, :count] = torch.from_numpy(self.vlp[name][positions.clip(max=self.vlp.lengths[name] - 1)])
         return Batch(names, index, x, z, mask, torch.from_numpy(self._label[drawn]))
 
+    def rows(self, kind: str, name: str) -> Float[np.ndarray, "t d"]:
+        """All rows of any video of one modality, as many as CBP has: cut, or the last row repeated.
+
+        Raises:
+            KeyError: The pack has no such video.
+        """
+        if kind == "cbp" or self.vlp.lengths[name] == self.lengths[name]:
+            return {"cbp": self.cbp, "vlp": self.vlp}[kind][name]
+        return aligned(self.vlp, name, self.grid, self.lengths[name])
+
     def whole(self, name: str) -> tuple[Float[np.ndarray, "t d"], Float[np.ndarray, "t e"]]:
-        """All rows of any video of both packs, as many of VLP as of CBP: cut, or their last row repeated.
+        """All rows of any video of both packs.
 
         Raises:
             KeyError: A pack has no such video.
         """
-        return self.cbp[name], aligned(self.vlp, name, self.grid, self.lengths[name])
+        return self.rows("cbp", name), self.rows("vlp", name)
+
+    def labelled(self, name: str) -> Int[np.ndarray, " k"]:
+        """Indices of the classes that any video is labelled with."""
+        return np.array([self.classes.index(label) for label in self.annotations.videos[name].labels], dtype=np.int64)

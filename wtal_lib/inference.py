@@ -26,33 +26,31 @@ def similar(lengths: Mapping[str, int], rows: int = BATCH_ROWS) -> Iterator[list
 
 def padded(rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     """Arrays (t_i, d) as one float32 batch (b, t, d) with zeros behind, and the mask (b, t) of real rows."""
-    length = max(len(row) for row in rows)
-    batch = torch.zeros(len(rows), length, rows[0].shape[1])
-    mask = torch.zeros(len(rows), length, dtype=torch.bool)
-    for i, row in enumerate(rows):
-        batch[i, : len(row)] = torch.from_numpy(np.asarray(row, dtype=np.float32))
-        mask[i, : len(row)] = True
-    return batch, mask
+    length_b = torch.tensor([len(row) for row in rows])
+    batch = torch.zeros(len(rows), int(length_b.max()), rows[0].shape[1])
+    for i, row in enumerate(rows):  # a copy of its own: PyTorch warns of arrays that cannot be written
+        batch[i, : len(row)] = torch.from_numpy(np.array(row))
+    return batch, torch.arange(batch.shape[1]) < length_b[:, None]
 
 
 @torch.inference_mode()
 def whole_videos(
     names: Sequence[str],
     lengths: Mapping[str, int],
-    load: Callable[[str], tuple[np.ndarray, np.ndarray]],
-    forward: Callable[[Tensor, Tensor, Tensor], Mapping[str, Tensor]],
+    load: Callable[[str], Sequence[np.ndarray]],
+    forward: Callable[..., Mapping[str, Tensor]],
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """What ``forward(x, z, mask)`` says of each video, cut to its length: name, then arrays (t, …) or (…) by key.
+    """What ``forward(x, …, mask)`` says of each video, cut to its length: name, then arrays (t, …) or (…) by key.
 
-    ``load`` gives a video's CBP features (t, d) and VLP features (t, e) on one grid. Values have a time axis, and come
-    back with the video's own number of rows, unless their key begins with ``video``. Memory is bounded by one batch.
+    ``load`` gives a video's features of each modality that is asked for, (t, d) on one grid. Values have a time axis,
+    and come back with the video's own number of rows, unless their key begins with ``video``. Memory is bounded by one
+    batch.
     """
     for group in similar({name: lengths[name] for name in names}):
-        x_rows, z_rows = zip(*(load(name) for name in group), strict=True)
-        (x, mask), (z, _) = padded(x_rows), padded(z_rows)
-        said = forward(x, z, mask)
+        batches = [padded(rows) for rows in zip(*(load(name) for name in group), strict=True)]
+        said = {key: value.float().cpu() for key, value in forward(*(x for x, _ in batches), batches[0][1]).items()}
         for i, name in enumerate(group):
             cut = {
                 key: value[i] if key.startswith("video") else value[i, : lengths[name]] for key, value in said.items()
             }
-            yield name, {key: value.float().cpu().numpy() for key, value in cut.items()}
+            yield name, {key: value.numpy() for key, value in cut.items()}

@@ -31,22 +31,23 @@ def normalised(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"]) -> Floa
     return torch.where(known & real, (score - low) / torch.where(known, spread, 1.0), 0.0)
 
 
-def confidence(
-    teacher: Float[Tensor, "b t c"],
-    student: Float[Tensor, "b t c"],
-    mask: Bool[Tensor, "b t"],
-    config: PseudoLabels,
-    width: int,
-) -> Float[Tensor, "b t c"]:
-    """Confidence in [0, 1] that a snippet is foreground of a class, smoothed over ``width`` snippets.
+def evidence(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: int) -> Float[Tensor, "b t c"]:
+    """One branch's scores, smoothed over ``width`` snippets and normalised, so that branches can be held together."""
+    return normalised(smoothed(score, mask, width), mask)
 
-    The teacher's own normalised scores, or their mean with the student's: a low score of one branch against a high
-    score of the other is right only about half the time, so that where they disagree nothing is sure.
+
+def confidence(
+    teacher: Float[Tensor, "..."], student: Float[Tensor, "..."] | None, config: PseudoLabels
+) -> Float[Tensor, "..."]:
+    """Confidence in [0, 1] that a snippet is foreground of a class, from the :func:`evidence` of the branches.
+
+    The teacher's own, or its mean with the student's: a low score of one branch against a high score of the other is
+    right only about half the time, so that where they disagree nothing is sure. Without a ``student`` the teacher's
+    own, whatever the config says.
     """
-    sure = normalised(smoothed(teacher, mask, width), mask)
-    if config.confidence == "agreement":
-        sure = (sure + normalised(smoothed(student, mask, width), mask)) / 2
-    return sure
+    if config.confidence == "teacher" or student is None:
+        return teacher
+    return (teacher + student) / 2
 
 
 def confident_background(sure: Float[Tensor, "..."], below: float) -> Bool[Tensor, "..."]:

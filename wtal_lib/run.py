@@ -58,7 +58,7 @@ def run(
     if not anew and (record := store.finished(folder, name)) is not None and (curved(record) or not curve):
         return record
     records.require_writable(folder)
-    _load_libraries()
+    load_libraries()
     with store.alone(folder):
         if anew:
             store.forget(folder)
@@ -72,7 +72,7 @@ def run(
 
 
 @functools.cache
-def _load_libraries() -> None:
+def load_libraries() -> None:
     """Nothing; what PyTorch and numba import at first use is there: Ctrl-C in the midst of it would ruin a kernel."""
     with uninterrupted():
         torch.optim.AdamW([torch.zeros(1)])

@@ -58,11 +58,18 @@ def told(
         if following is not None and following.taught and following.name not in chapters:
             sure = trainer.teach(config, task.batches, state, following, videos)
             student = following.taught[0]
-            taught = {video: by_student[student] for video, by_student in sure.items()}
+            taught = {video: _spread(task, video, of[student].numpy()) for video, of in sure.items()}
             chapters[following.name] = said(following.name, state, taught)
 
     trainer.train(config, task.batches, state, truth=task.snippet_truth, on_phase=on_phase)
     return task, {**chapters, "end": said("end", state, {})}
+
+
+def _spread(task: Task, video: str, sure_tk: Float[np.ndarray, "t k"]) -> Float[np.ndarray, "t c"]:
+    """The columns of a video's labelled classes among those of all classes, zeros elsewhere."""
+    sure_tc = np.zeros((len(sure_tk), len(task.batches.classes)), dtype=sure_tk.dtype)
+    sure_tc[:, task.batches.labelled(video)] = sure_tk
+    return sure_tc
 
 
 def labels(sure_t: Float[np.ndarray, " t"], config: Config) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:

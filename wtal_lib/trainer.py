@@ -14,21 +14,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from wtal_lib import checkpoint, losses, pseudo_labels
 from wtal_lib.batches import Batch, Batches
 from wtal_lib.config import Config, digest, to_dict
 from wtal_lib.inference import whole_videos
-from wtal_lib.models import CbpBranch, Output, VlpBranch
+from wtal_lib.models import CbpBranch, VlpBranch
 from wtal_lib.precision import arithmetic
 from wtal_lib.schedule import Name, Phase, alternate
 
 BRANCHES: tuple[Name, ...] = ("cbp", "vlp")
+OTHER: dict[Name, Name] = {"cbp": "vlp", "vlp": "cbp"}
 Truth = Callable[[str], np.ndarray]
 "a video's ground truth, (t, c) bool on its snippets: read by the supervised bound and the pseudo-labels' record only"
-Confidence = dict[str, dict[str, np.ndarray]]
-"by video and taught student, (t, c) in [0, 1]"
+Confidence = dict[str, dict[str, Tensor]]
+"by video and taught student, (t, k) in [0, 1]: a column a class that the video is labelled with"
 
 
 @dataclass
@@ -43,6 +45,9 @@ class State:
     "phases completed"
     history: list[dict[str, Any]] = field(default_factory=list)
     "one entry a phase: mean of each loss term, quality of the pseudo-labels, seconds"
+    said: dict[Name, dict[str, Tensor]] = field(default_factory=lambda: {name: {} for name in BRANCHES})
+    """by branch and video, (t, k): the evidence of its running mean as it stands, of the labelled classes. A branch
+    that a phase does not train would say the same again: it is not asked twice"""
 
 
 def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float, device: str = "cpu") -> State:
@@ -60,7 +65,7 @@ def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float,
             [weight for weight in branches[name].parameters() if weight.requires_grad],
             lr=getattr(config, name).learning_rate,
             weight_decay=config.training.weight_decay,
-            foreach=True,
+            fused=True,
         )
         for name in BRANCHES
     }
@@ -114,13 +119,17 @@ def _run_phase(
     steps = range(phase.start, phase.start + phase.steps)
     names = sorted({name for step in steps for name in batches.names(step)})
     sure = teach(config, batches, state, phase, names) if phase.taught else {}
-    entry["seconds_teaching"] = time.perf_counter() - began
+    entry |= {"seconds_teaching": time.perf_counter() - began, "seconds_loading": 0.0}
     sums: dict[str, float] = {}
     counts: dict[str, Counter[str]] = {}
+    for student in phase.students:
+        state.said[student] = {}
     for step in steps:
+        asked = time.perf_counter()
         batch = batches[step]
+        entry["seconds_loading"] += time.perf_counter() - asked
         for student in phase.students:
-            labels, right = _labels(config, student, phase, batch, sure, truth)
+            labels, right = _labels(config, batches, student, phase, batch, sure, truth)
             counts.setdefault(student, Counter()).update(right)
             terms = update(config, state, student, batch, labels, step)
             for name, value in terms.items():
@@ -145,35 +154,44 @@ def _not_a_number(student: str, step: int, batch: Batch, terms: Mapping[str, flo
 
 def teach(config: Config, batches: Batches, state: State, phase: Phase, names: Sequence[str]) -> Confidence:
     """Confidence of the phase's frozen teachers on whole videos, for each taught student."""
-    other: dict[Name, Name] = {"cbp": "vlp", "vlp": "cbp"}
+    sure: Confidence = {name: {} for name in names}
+    for student in phase.taught:
+        teacher = _evidence(config, batches, state, OTHER[student], names)
+        alone = config.pseudo_labels.confidence == "teacher"
+        own = {} if alone else _evidence(config, batches, state, student, names)
+        for name in names:
+            sure[name][student] = pseudo_labels.confidence(teacher[name], own.get(name), config.pseudo_labels)
+    return sure
+
+
+def _evidence(
+    config: Config, batches: Batches, state: State, branch: Name, names: Sequence[str]
+) -> dict[str, Float[Tensor, "t k"]]:
+    """What the running mean of a branch says of the labelled classes of whole videos; each is asked about once."""
+    said, average = state.said[branch], state.averages[branch]
+    device = next(average.parameters()).device
     width = round(config.pseudo_labels.smoothing / batches.grid.step)
 
-    def forward(x: Tensor, z: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        score = {name: output.score() for name, output in outputs(config, state.averages, x, z, mask).items()}
-        mask = mask.to(score["cbp"].device)
-        return {
-            student: pseudo_labels.confidence(score[other[student]], score[student], mask, config.pseudo_labels, width)
-            for student in phase.taught
-        }
+    def forward(x: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        mask = mask.to(device)
+        with arithmetic(config.training.precision, device.type):
+            output = average(x.to(device), mask)
+        return {"evidence": pseudo_labels.evidence(output.score(), mask, width)}
 
-    return dict(whole_videos(names, batches.lengths, batches.whole, forward))
-
-
-def outputs(
-    config: Config, branches: Mapping[Name, nn.Module], x: Tensor, z: Tensor, mask: Tensor
-) -> dict[Name, Output]:
-    """What each branch says of a padded batch, on the branches' own device."""
-    device = next(branches["cbp"].parameters()).device
-    mask = mask.to(device)
-    with arithmetic(config.training.precision, device.type):
-        return {name: branches[name]((x if name == "cbp" else z).to(device), mask) for name in branches}
+    new = [name for name in names if name not in said]
+    for name, told in whole_videos(new, batches.lengths, lambda name: [batches.rows(branch, name)], forward):
+        said[name] = torch.from_numpy(told["evidence"][:, batches.labelled(name)])
+    return said
 
 
 def _labels(
-    config: Config, student: Name, phase: Phase, batch: Batch, sure: Confidence, truth: Truth | None
+    config: Config, batches: Batches, student: Name, phase: Phase, batch: Batch, sure: Confidence, truth: Truth | None
 ) -> tuple[pseudo_labels.Labels | None, dict[str, int]]:
     """The labels that the student learns from beside the video labels, and their counts against the ground truth."""
-    real = None if truth is None else torch.from_numpy(_rows(batch, lambda name, index: truth(name)[index])) > 0
+    columns = [batches.labelled(name) for name in batch.names]
+    real = None
+    if truth is not None:
+        real = _drawn(batch, columns, [truth(name)[:, k] for name, k in zip(batch.names, columns, strict=True)]) > 0
     if config.training.supervised and real is not None:
         keep = batch.mask[:, :, None] & (batch.y > 0)[:, None, :]
         return pseudo_labels.Labels(real.float(), keep), {}
@@ -181,18 +199,18 @@ def _labels(
         return None, {}
     one = config.pseudo_labels.sides == "one"
     sides = (not one or student == "vlp", not one or student == "cbp")
-    score = torch.from_numpy(_rows(batch, lambda name, index: sure[name][student][index]))
+    score = _drawn(batch, columns, [sure[name][student].numpy() for name in batch.names])
     labels = pseudo_labels.label(score, batch.mask, batch.y, config.pseudo_labels, sides)
     return labels, {} if real is None else pseudo_labels.quality(labels, real, batch.mask, batch.y)
 
 
-def _rows(batch: Batch, of: Callable[[str, np.ndarray], np.ndarray]) -> np.ndarray:
-    """Rows of whole-video arrays at the positions that a batch drew, padded with zeros: (b, t, c) float32."""
+def _drawn(batch: Batch, columns: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> Float[Tensor, "b t c"]:
+    """Whole videos' rows (t, k) of some classes at the positions that a batch drew; zeros for all other classes."""
     drawn = np.zeros((*batch.mask.shape, batch.y.shape[1]), dtype=np.float32)
     index_bt, length_b = batch.index.numpy(), batch.mask.sum(dim=1).tolist()
-    for i, (name, length) in enumerate(zip(batch.names, length_b, strict=True)):
-        drawn[i, :length] = of(name, index_bt[i, :length])
-    return drawn
+    for i, length in enumerate(length_b):
+        drawn[i, :length, columns[i]] = rows[i][index_bt[i, :length]].T
+    return torch.from_numpy(drawn)
 
 
 def update(
@@ -201,7 +219,7 @@ def update(
     """The terms of one update of one branch, after which its weights and their running mean have moved."""
     branch, optimizer = state.branches[student].train(), state.optimizers[student]
     device = next(branch.parameters()).device
-    torch.manual_seed(int(np.random.SeedSequence((config.seed, BRANCHES.index(student), step)).generate_state(1)[0]))
+    _seed((config.seed, BRANCHES.index(student), step), device)
     mask, y = batch.mask.to(device), batch.y.to(device)
     with arithmetic(config.training.precision, device.type):
         logit, attention = branch((batch.x if student == "cbp" else batch.z).to(device), mask)
@@ -221,18 +239,29 @@ def update(
     return dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
 
 
+def _seed(key: tuple[int, ...], device: torch.device) -> None:
+    """Nothing; the device's random numbers depend on ``key`` alone. ``torch.manual_seed`` takes 0.6 ms for this."""
+    number = int(np.random.SeedSequence(key).generate_state(1)[0])
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
+
+
 @contextmanager
 def deterministic(threads: int) -> Iterator[None]:
     """Deterministic kernels, a random state and a number of threads of our own; the caller's are given back."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    filling = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), filling.fill_uninitialized_memory
     with torch.random.fork_rng():
         torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
         torch.set_num_threads(threads or before[1])
+        filling.fill_uninitialized_memory = False  # type: ignore[assignment]  # nothing here reads what it did not write
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(before[0])
             torch.set_num_threads(before[1])
+            filling.fill_uninitialized_memory = before[2]
 
 
 def identity(config: Config, batches: Batches) -> str:
@@ -248,6 +277,7 @@ def save(config: Config, batches: Batches, state: State, folder: Path) -> None:
         tensors |= {f"{name}.average.{key}": value for key, value in state.averages[name].state_dict().items()}
         for i, moments in state.optimizers[name].state_dict()["state"].items():
             tensors |= {f"{name}.adam.{i}.{key}": value for key, value in moments.items()}
+        tensors |= {f"{name}.said.{video}": value for video, value in state.said[name].items()}
     last = folder / "last.safetensors"
     if last.exists():
         os.replace(last, folder / "previous.safetensors")
@@ -290,6 +320,7 @@ def _restore(state: State, tensors: Mapping[str, Tensor]) -> None:
     for name in BRANCHES:
         state.branches[name].load_state_dict(part(f"{name}.weights."))
         state.averages[name].load_state_dict(part(f"{name}.average."))
+        state.said[name] = part(f"{name}.said.")
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in part(f"{name}.adam.").items():
             i, _, what = key.partition(".")

@@ -25,7 +25,7 @@ from wtal_lib.presets import preset
 from wtal_lib.prompts import TextResidual
 from wtal_lib.pseudo_labels import Labels
 from wtal_lib.records import peak_memory
-from wtal_lib.run import Task, run
+from wtal_lib.run import load_libraries, run
 from wtal_lib.sources import Spec, open_data
 
 
@@ -106,20 +106,15 @@ def shares(profile: str) -> None:
     for name in data.annotations.videos:  # draw the features before the clock starts: real packs are on disk
         _ = data.cbp[name], data.vlp[name]  # type: ignore[index]
     config = preset("full", profile=profile)
-    task = Task(config, data)
-    began = time.perf_counter()
-    for step in range(20):
-        task.batches[step]
-    loading = (time.perf_counter() - began) / 20
+    load_libraries()  # once a process, whatever it runs
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         record = run(copy.deepcopy(config), data, Path(folder), curve=False)
         whole = time.perf_counter() - began
     phases = record["history"]
     updates = sum((2 if entry["name"] == "warmup" else 1) * config.schedule.period for entry in phases)
-    batches = len(phases) * config.schedule.period
     parts = {
-        "loading": loading * batches,
+        "loading": sum(entry["seconds_loading"] for entry in phases),
         "pseudo-labels": sum(entry["seconds_teaching"] for entry in phases),
         "scoring": whole - sum(entry["seconds"] for entry in phases),
     }
