@@ -35,6 +35,7 @@ def task(seed: int = 0, name: str = "full", **changes: Any) -> Task:
 TIMES = (
     "seconds",
     "seconds_teaching",
+    "seconds_loading",
     "wall_seconds",
     "finished",
     "peak_memory_mib",

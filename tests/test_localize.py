@@ -192,6 +192,8 @@ def test_normalised_scores_span_0_to_1_and_keep_the_order_of_classes():
     assert normalised(np.full((2, 2), 0.7)).tolist() == [[0, 0], [0, 0]]
     assert fused([score, score]).tolist() == [[0.0, 1.0], [2.0, 0.0]]
     assert fused([score, np.zeros((2, 2))], "mean").tolist() == [[0.0, 0.25], [0.5, 0.0]]
+    assert fused([score, np.zeros((2, 2))], "sum", (0.25, 0.75)).tolist() == [[0.0, 0.25], [0.5, 0.0]]
+    assert fused([score, score], "max", (0.25, 0.75)).tolist() == fused([score], "max").tolist()
 
 
 def test_unusable_scores_are_refused_with_the_name_of_the_video():

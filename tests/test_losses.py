@@ -26,6 +26,29 @@ def test_top_k_mean_by_hand():
     assert pooling.top_k_mean(score, mask, 0.01) == 5.0  # never fewer than one
 
 
+def test_top_k_mean_and_its_gradient_equal_those_of_topk():
+    score = torch.randn(3, 40, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    mask = torch.arange(40)[None, :] < torch.tensor([[40], [23], [1]])
+    pooled = pooling.top_k_mean(score, mask, 0.2)
+    lengths = mask.sum(dim=1).tolist()
+    plain = [score[i, :n].topk(max(1, round(0.2 * n)), dim=0).values.mean(dim=0) for i, n in enumerate(lengths)]
+    assert torch.allclose(pooled, torch.stack(plain), atol=1e-6)
+    ours, theirs = (torch.autograd.grad(total.square().sum(), score)[0] for total in (pooled, torch.stack(plain)))
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_scores_that_tie_for_the_last_place_share_it():
+    score = torch.tensor([[[2.0], [1.0], [1.0], [0.0]]], requires_grad=True)
+    pooled = pooling.top_k_mean(score, torch.ones(1, 4, dtype=torch.bool), 0.5)
+    pooled.sum().backward()
+    assert pooled.item() == 1.5
+    assert score.grad.flatten().tolist() == [0.5, 0.25, 0.25, 0.0]
+
+
+def test_a_video_without_snippets_pools_to_zero():
+    assert (pooling.top_k_mean(torch.ones(1, 4, 2), torch.zeros(1, 4, dtype=torch.bool), 0.5) == 0).all()
+
+
 def test_padding_changes_no_loss():
     logit, attention, mask, y = draw()
 

@@ -134,7 +134,7 @@ def test_both_branches_speak_where_cbp_features_are_there(tmp_path, run) -> None
     assert np.allclose(found["a"].activation_tc[:20], mean[:20], atol=1e-5)
     assert np.array_equal(found["b"].activation_tc, alone["b"].activation_tc)
     assert found["a"].score_tc is not None
-    assert fuse([alone["b"], alone["b"]], "sum").score_tc.shape == (12, 20)
+    assert fuse([alone["b"], alone["b"]], Config()).score_tc.shape == (12, 20)
 
 
 def test_packs_and_runs_that_do_not_fit_are_refused(tmp_path, run) -> None:

@@ -42,7 +42,7 @@ CURVED = ("full", "late_fusion")
 NEAR = (-0.1, 0.0, 0.1)
 "What is added to the default thresholds of background and of foreground"
 
-WIDE = ("turns of half the length", "one kind of label a step", "transformer")
+WIDE = ("turns of half the length", "twice as heavy", "transformer")
 "Side rows for whoever has the time"
 
 SETTINGS = ("vlp_weak", "cbp_weak", "middle", "cbp_strong", "vlp_strong")
@@ -99,6 +99,12 @@ def sides(dataset: str, profile: str, seed: int, *, wide: bool = False, context:
         "pseudo-labels": {
             "one kind of label a step": {"pseudo_labels__sides": "one"},
             "soft targets": {"pseudo_labels__targets": "soft"},
+            "without smoothing": {"pseudo_labels__smoothing": 0.0},
+        },
+        "distillation": {
+            "as heavy as the other terms": {"losses__distill": 1.0},
+            "twice as heavy": {"losses__distill": 2 * base.losses.distill},
+            "into the attention too": {"pseudo_labels__into": "both"},
         },
         "class rows": {
             "fixed prompts": {"prompts": "fixed"},

@@ -38,8 +38,8 @@ class Losses:
     "mean attention: most of an untrimmed video is background (STPN)"
     agreement: float = 0.1
     "attention against one minus the background activation (CO2-Net's guide loss)"
-    distill: float = 1.0
-    "confident pseudo-labels of the teacher, in B and F steps only"
+    distill: float = 8.0
+    "confident pseudo-labels, in B and F steps only: of single snippets they know more than the video's labels do"
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class Schedule:
 
     kind: Literal["alternate", "joint", "apart"] = "alternate"
     "B and F in turn; both at once; or each branch on the video labels alone"
-    warmup: int = 500
+    warmup: int = 300
     "updates of each branch on the video labels before anybody teaches"
-    period: int = 50
+    period: int = 100
     "updates of one B or F step"
-    rounds: int = 8
+    rounds: int = 4
     "B + F pairs"
     order: Literal["bf", "fb"] = "bf"
     "which step comes first in a pair"
@@ -151,6 +151,8 @@ class Config:
     "text rows as given; with a learnable residual; or from the text tower with learnable context (needs its weights)"
     fusion: Literal["sum", "mean", "product", "max"] = "sum"
     "how the branches' normalised scores become one"
+    cbp_share: float = 0.5
+    "share of CBP in a sum or mean; one half favours neither, whichever is better on the data at hand"
     cbp: Branch = field(default_factory=Branch)
     vlp: Branch = field(default_factory=Branch)
     losses: Losses = field(default_factory=Losses)
@@ -174,7 +176,17 @@ POSITIVE = {
     "nms_sigma",
     "per_video",
 }
-SHARES = {"dropout", "background_below", "foreground_above", "pool", "average", "low", "high", "class_threshold"}
+SHARES = {
+    "dropout",
+    "background_below",
+    "foreground_above",
+    "pool",
+    "average",
+    "low",
+    "high",
+    "class_threshold",
+    "cbp_share",
+}
 
 
 def check(config: Any, path: str = "") -> None:

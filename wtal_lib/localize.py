@@ -61,15 +61,22 @@ def normalised(score_tc: Float[np.ndarray, "t c"]) -> Float[np.ndarray, "t c"]:
     return (score_tc - low) / (high - low) if high > low else np.zeros_like(score_tc)
 
 
-def fused(branches: Sequence[Float[np.ndarray, "t c"]], how: str = "sum") -> Float[np.ndarray, "t c"]:
+def fused(
+    branches: Sequence[Float[np.ndarray, "t c"]], how: str = "sum", shares: Sequence[float] | None = None
+) -> Float[np.ndarray, "t c"]:
     """One score sequence a class from those of several branches, each normalised over the video first.
+
+    In a sum or mean ``shares``, which add up to 1, say what each branch counts for; all alike when absent.
 
     Raises:
         ValueError: an unknown fusion; the message lists the known ones.
     """
     if how not in FUSIONS:
         raise ValueError(f"unknown fusion {how!r}; choose one of {', '.join(FUSIONS)}")
-    return FUSIONS[how](np.stack([normalised(score_tc) for score_tc in branches]))
+    score_btc = np.stack([normalised(score_tc) for score_tc in branches])
+    if shares is not None and how in ("sum", "mean"):
+        score_btc *= len(branches) * np.asarray(shares, dtype=score_btc.dtype)[:, None, None]
+    return FUSIONS[how](score_btc)
 
 
 def localize(videos: Sequence[VideoScores], config: Localize, grid: Grid, classes: Sequence[str]) -> Detections:

@@ -196,6 +196,7 @@ def vanilla_vlp(z: Float[Tensor, "b t e"], text: Float[Tensor, "c e"], logit_sca
 
     There is no background class to choose: its logit is minus infinity.
     """
-    logit = logit_scale * functional.normalize(z, dim=2) @ functional.normalize(text, dim=1).T
+    with torch.autocast(z.device.type, enabled=False):  # bfloat16 would round away what tells snippets apart
+        logit = logit_scale * functional.normalize(z.float(), dim=2) @ functional.normalize(text.float(), dim=1).T
     background = torch.full_like(logit[..., :1], -torch.inf)
     return Output(torch.cat([logit, background], dim=2), torch.ones_like(logit[..., 0]))

@@ -193,7 +193,7 @@ def _scored(
             VideoScores(video, said[f"{name}/activation"], said[f"{name}/attention"], said[f"video/{name}"])
             for name in branches
         ]
-        found[video] = parts[0] if len(parts) == 1 else fuse(parts, scorer.config.fusion)
+        found[video] = parts[0] if len(parts) == 1 else fuse(parts, scorer.config)
     return found
 
 

@@ -57,7 +57,7 @@ def video_scores(
             activation_tc, attention_t = said[f"{name}/activation"], said[f"{name}/attention"]
             scores[name][video] = VideoScores(video, activation_tc, attention_t, said[f"video/{name}"])
         if "fused" in scores:
-            scores["fused"][video] = fuse([scores[name][video] for name in branches], config.fusion)
+            scores["fused"][video] = fuse([scores[name][video] for name in branches], config)
     return scores
 
 
@@ -67,9 +67,10 @@ def video_level(output: Output, mask: Tensor, share: float) -> Tensor:
     return top_k_mean(logit * output.attention[:, :, None], mask, share).softmax(dim=1)[:, :-1]
 
 
-def fuse(branches: Sequence[VideoScores], how: str) -> VideoScores:
-    """One video's scores of several branches as one: sequences by ``how``, all else by the mean."""
-    sequence_tc = fused([branch.sequence_tc for branch in branches], how)
+def fuse(branches: Sequence[VideoScores], config: Config) -> VideoScores:
+    """One video's scores of CBP and VLP as one: sequences by the config's fusion, all else by the mean."""
+    shares = (config.cbp_share, 1 - config.cbp_share)
+    sequence_tc = fused([branch.sequence_tc for branch in branches], config.fusion, shares)
     activation_tc, attention_t, video_c = (
         np.mean([getattr(branch, name) for branch in branches], axis=0)
         for name in ("activation_tc", "attention_t", "video_c")

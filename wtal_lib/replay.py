@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from wtal_lib.coercion import replaced
 from wtal_lib.config import Config, digest, to_dict
 from wtal_lib.evaluate import report
 from wtal_lib.files import replacing
-from wtal_lib.localize import VideoScores, localize
+from wtal_lib.localize import localize
 from wtal_lib.protocols import HEADLINE
 from wtal_lib.run import Scores, Task, chosen_device, run
 from wtal_lib.schedule import alternate
@@ -25,6 +25,8 @@ RULES: dict[str, dict[str, dict[str, object]]] = {
     "fusion": {
         "product": {"fusion": "product"},
         "maximum": {"fusion": "max"},
+        "sum, 70 % CBP": {"cbp_share": 0.7},
+        "sum, 30 % CBP": {"cbp_share": 0.3},
     },
     "cut levels": {
         "half as many": {"localize__thresholds": 10},
@@ -80,7 +82,7 @@ def ruled(
     said: tuple[Task, Scores] | None = None
     for question, row, fields in [("", "full", {}), *asked]:
         changed = replaced(config, **fields)
-        key = digest([changed.fusion, to_dict(changed.localize), records.method_digest()])
+        key = digest([changed.fusion, changed.cbp_share, to_dict(changed.localize), records.method_digest()])
         if key not in known:
             said = said or scores(config, data, store)
             known[key] = _headline(changed, *said)
@@ -102,12 +104,8 @@ def _kept(place: Path) -> dict[str, Any]:
 
 def _headline(config: Config, task: Task, said: Scores) -> dict[str, float]:
     """The fused scores of a run under the rules of ``config``, percent."""
-    found = localize(fused(said, config.fusion), config.localize, task.batches.grid, task.batches.classes)
+    videos = [predict.fuse([said["cbp"][video], said["vlp"][video]], config) for video in said["cbp"]]
+    found = localize(videos, config.localize, task.batches.grid, task.batches.classes)
     name = HEADLINE[config.dataset]
     scored = report(found, task.data.annotations, [name])["protocols"]
     return score({"metrics": {"fused": scored}}, "fused", name)
-
-
-def fused(said: Scores, how: str, branches: Sequence[str] = ("cbp", "vlp")) -> list[VideoScores]:
-    """The branches' scores of every video made one by a rule."""
-    return [predict.fuse([said[branch][video] for branch in branches], how) for video in said[branches[0]]]

@@ -131,7 +131,8 @@ def _warm_up(task: Task, state: trainer.State, place: Path, on_phase: Callable[[
     alike = dataclasses.replace(
         config,
         preset="warmup",
-        fusion="sum",
+        fusion=Config.fusion,
+        cbp_share=Config.cbp_share,
         pseudo_labels=config.pseudo_labels if distills else PseudoLabels(),
         localize=Localize(),
         schedule=Schedule(warmup=config.schedule.warmup, period=config.schedule.period, rounds=0),

@@ -175,12 +175,12 @@ def _evidence(
     def forward(x: Tensor, mask: Tensor) -> dict[str, Tensor]:
         mask = mask.to(device)
         with arithmetic(config.training.precision, device.type):
-            output = average(x.to(device), mask)
-        return {"evidence": pseudo_labels.evidence(output.score(), mask, width)}
+            return {"score": average(x.to(device), mask).score()}
 
     new = [name for name in names if name not in said]
     for name, told in whole_videos(new, batches.lengths, lambda name: [batches.rows(branch, name)], forward):
-        said[name] = torch.from_numpy(told["evidence"][:, batches.labelled(name)])
+        score_1tk = torch.from_numpy(told["score"][:, batches.labelled(name)])[None]
+        said[name] = pseudo_labels.evidence(score_1tk, torch.ones(score_1tk.shape[:2], dtype=torch.bool), width)[0]
     return said
 
 
@@ -250,12 +250,12 @@ def _seed(key: tuple[int, ...], device: torch.device) -> None:
 @contextmanager
 def deterministic(threads: int) -> Iterator[None]:
     """Deterministic kernels, a random state and a number of threads of our own; the caller's are given back."""
-    filling = torch.utils.deterministic
+    filling: Any = torch.utils.deterministic
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), filling.fill_uninitialized_memory
     with torch.random.fork_rng():
         torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
         torch.set_num_threads(threads or before[1])
-        filling.fill_uninitialized_memory = False  # type: ignore[assignment]  # nothing here reads what it did not write
+        filling.fill_uninitialized_memory = False  # nothing here reads what it did not write
         try:
             yield
         finally:

@@ -40,6 +40,17 @@ class Plain(nn.Module):
         return self.conv(x.transpose(1, 2)).transpose(1, 2)
 
 
+class PlainGate(nn.Module):
+    """Rectifier, PyTorch's own dropout, mask."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(nn.functional.relu(x), self.share, self.training) * mask[:, :, None]
+
+
 class Drawn:
     """Stands for batches: moments and classes of random features."""
 
@@ -58,14 +69,14 @@ def pair(
     config: Config, videos: int, snippets: int, width: int, embed: int, classes: int, plain: bool = False
 ) -> float:
     """Median seconds of one B and one F update, pseudo-labels given."""
-    layers = models.Convolution, models.Dropout
+    layers = models.Convolution, models.Gate
     if plain:
-        models.Convolution, models.Dropout = Plain, nn.Dropout  # type: ignore[assignment, misc]
+        models.Convolution, models.Gate = Plain, PlainGate  # type: ignore[assignment, misc]
     try:
         text = nn.functional.normalize(torch.randn(classes, embed), dim=1)
         state = trainer.fresh(config, Drawn(width, embed, classes), TextResidual(text), 100.0)  # type: ignore[arg-type]
     finally:
-        models.Convolution, models.Dropout = layers  # type: ignore[misc]
+        models.Convolution, models.Gate = layers  # type: ignore[misc]
     mask = torch.ones(videos, snippets, dtype=torch.bool)
     y = torch.eye(classes)[torch.arange(videos) % classes]
     x, z = torch.randn(videos, snippets, width), nn.functional.normalize(torch.randn(videos, snippets, embed), dim=2)
