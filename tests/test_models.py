@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from wtal_lib.config import Branch
-from wtal_lib.models import CbpBranch, Convolution, VlpBranch, vanilla_vlp
+from wtal_lib.models import CbpBranch, Convolution, Gate, Neighbours, VlpBranch, vanilla_vlp
 
 KINDS = ["conv", "transformer", "none"]
 
@@ -92,3 +92,34 @@ def test_scores_are_activation_times_attention_and_lie_in_the_unit_interval():
 def test_a_single_class_is_enough():
     said = cbp(classes=1)(features(), torch.ones(2, 9, dtype=torch.bool))
     assert said.activation().shape == (2, 9, 1)
+
+
+def test_a_gate_rectifies_keeps_the_mean_and_closes_the_padding():
+    x, mask = torch.rand(4, 500, 64, generator=torch.Generator().manual_seed(0)), torch.ones(4, 500, dtype=torch.bool)
+    mask[:, 400:] = False
+    gate = Gate(0.25)
+    torch.manual_seed(0)
+    said = gate.train()(x, mask)
+    assert (said[:, 400:] == 0).all()
+    assert (said[:, :400] == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert said[:, :400].mean().item() == pytest.approx(x[:, :400].mean().item(), rel=0.01)
+    assert torch.equal(gate(-x, mask), torch.zeros_like(x))
+    assert torch.equal(gate.eval()(x, mask), x * mask[:, :, None])
+
+
+def test_neighbours_stand_beside_each_snippet_and_get_their_gradient():
+    x = torch.arange(6.0).reshape(1, 3, 2)
+    assert Neighbours.apply(x).tolist() == [[[0, 0, 0, 1, 2, 3], [0, 1, 2, 3, 4, 5], [2, 3, 4, 5, 0, 0]]]
+    assert torch.autograd.gradcheck(Neighbours.apply, torch.rand(2, 5, 3, dtype=torch.float64, requires_grad=True))
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_what_all_images_share_does_not_drown_their_differences_in_bfloat16(trained):
+    branch, text = vlp()
+    nn.init.zeros_(branch.temporal.enter.weight)  # the residual is zero anyway: what is left is the comparison
+    z = nn.functional.normalize(features() + 50 * torch.eye(6)[0], dim=2)
+    mask = torch.ones(2, 9, dtype=torch.bool)
+    exact = branch(z, mask).logit if trained else vanilla_vlp(z, text, 20.0).logit
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = branch(z, mask).logit if trained else vanilla_vlp(z, text, 20.0).logit
+    assert torch.allclose(exact[..., :-1], rough[..., :-1], atol=1e-4)

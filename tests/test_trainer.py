@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from wtal_lib import trainer
+from wtal_lib import trainer, training_state
 from wtal_lib.coercion import replaced
+from wtal_lib.inference import whole_videos
 from wtal_lib.presets import preset
 from wtal_lib.run import Task
+from wtal_lib.schedule import alternate
 from wtal_lib.sources import Spec, open_data
 
 SHORT = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 2, "training__videos": 4}
@@ -29,13 +31,13 @@ def task(data, name="full", **changes):
 
 
 def trained(one, folder=None, state=None):
-    state = state or trainer.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    state = state or training_state.fresh(one.config, one.batches, one.text(), one.logit_scale)
     return trainer.train(one.config, one.batches, state, truth=one.snippet_truth, folder=folder)
 
 
 def weights(state):
-    parts = [state.branches[name].state_dict() for name in trainer.BRANCHES]
-    parts += [state.averages[name].state_dict() for name in trainer.BRANCHES]
+    parts = [state.branches[name].state_dict() for name in training_state.BRANCHES]
+    parts += [state.averages[name].state_dict() for name in training_state.BRANCHES]
     return torch.cat([value.flatten().float() for part in parts for value in part.values()])
 
 
@@ -55,11 +57,11 @@ def test_the_callers_random_state_is_left_alone(data):
 
 def test_a_step_moves_its_student_and_freezes_its_teacher(data):
     one, seen = task(data), []
-    state = trainer.fresh(one.config, one.batches, one.text(), one.logit_scale)
-    before = {name: trainer_weights(state, name) for name in trainer.BRANCHES}
+    state = training_state.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    before = {name: trainer_weights(state, name) for name in training_state.BRANCHES}
 
     def on_phase(phase, state):
-        now = {name: trainer_weights(state, name) for name in trainer.BRANCHES}
+        now = {name: trainer_weights(state, name) for name in training_state.BRANCHES}
         seen.append((phase.name, {name for name in now if not torch.equal(now[name], before[name])}))
         before.update(now)
 
@@ -81,11 +83,31 @@ def test_presets_share_their_warm_up_to_the_bit(data):
 
 def test_pseudo_labels_are_counted_but_the_ground_truth_changes_nothing(data):
     one = task(data)
-    blind = trainer.train(one.config, one.batches, trainer.fresh(one.config, one.batches, one.text(), one.logit_scale))
+    blind = trainer.train(
+        one.config, one.batches, training_state.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    )
     seeing = trained(one)
     assert torch.equal(weights(blind), weights(seeing))
     counts = seeing.history[-1]["pseudo_labels"]["cbp"]
     assert 0 < counts["foreground_right"] <= counts["foreground"] < counts["eligible"]
+
+
+def test_a_branch_is_asked_once_about_each_video_until_it_moves(data, monkeypatch):
+    one, asked = task(data), []
+
+    def noted(names, *more):
+        asked.append(set(names))
+        return whole_videos(names, *more)
+
+    monkeypatch.setattr(trainer, "whole_videos", noted)
+    trained(one)
+    phases = [phase for phase in alternate(one.config.schedule) if phase.taught]
+    needed = [{n for step in range(p.start, p.start + p.steps) for n in one.batches.names(step)} for p in phases]
+    teacher, student = asked[::2], asked[1::2]  # B: CBP, then VLP; F: VLP, then CBP
+    assert teacher == needed, "the branch that moved in the phase before is asked about all"
+    assert student[0] == needed[0], "nobody has been asked before the first phase"
+    assert student[1] == student[3] == set(), "F has the videos of B, about which CBP has said all it knows"
+    assert student[2] == needed[2] - needed[1], "VLP stands as it stood in the F step before"
 
 
 @pytest.mark.parametrize("phases", [1, 3, 5])
@@ -99,7 +121,7 @@ def test_a_run_that_stopped_after_any_phase_resumes_to_the_same_bits(data, tmp_p
         if phase.index + 1 == phases:
             raise StoppedError
 
-    state = trainer.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    state = training_state.fresh(one.config, one.batches, one.text(), one.logit_scale)
     with pytest.raises(StoppedError):
         trainer.train(one.config, one.batches, state, folder=tmp_path, on_phase=stop)
     resumed = trained(one, tmp_path)
@@ -154,7 +176,7 @@ def test_a_loss_that_is_not_a_number_stops_with_step_videos_and_checkpoint(data,
 
 def test_the_supervised_bound_wants_ground_truth(data):
     one = task(data, "supervised")
-    state = trainer.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    state = training_state.fresh(one.config, one.batches, one.text(), one.logit_scale)
     with pytest.raises(ValueError, match="trains on ground truth, and none was given"):
         trainer.train(one.config, one.batches, state)
 
@@ -181,4 +203,6 @@ def test_precision_changes_the_arithmetic_and_not_the_outcome(data):
 
 def test_replacing_the_fingerprint_of_the_data_changes_the_identity(data):
     one = task(data)
-    assert trainer.identity(one.config, one.batches) != trainer.identity(replaced(one.config, seed=9), one.batches)
+    assert training_state.identity(one.config, one.batches) != training_state.identity(
+        replaced(one.config, seed=9), one.batches
+    )

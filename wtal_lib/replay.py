@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from wtal_lib import predict, records, trainer
+from wtal_lib import predict, records, training_state
 from wtal_lib.coercion import replaced
 from wtal_lib.config import Config, digest, to_dict
 from wtal_lib.evaluate import report
@@ -46,7 +46,7 @@ RULES: dict[str, dict[str, dict[str, object]]] = {
 
 def restored(
     config: Config, data: Data, store: Path, progress: Callable[[str], None] | None = None
-) -> tuple[Task, trainer.State]:
+) -> tuple[Task, training_state.State]:
     """The task of a run and its branches as they ended; computed where the store lacks the run.
 
     A run that trains is computed anew where its checkpoint is missing: a fresh clone has the records alone.
@@ -58,8 +58,8 @@ def restored(
     folder = store / task.identity
     kept = (folder / "last.safetensors").is_file() or not list(alternate(config.schedule))
     run(config, data, folder, curve=False, anew=not kept, progress=progress)
-    state = trainer.fresh(config, task.batches, task.text(), task.logit_scale, task.device)
-    trainer.resume(config, task.batches, state, folder)
+    state = training_state.fresh(config, task.batches, task.text(), task.logit_scale, task.device)
+    training_state.resume(config, task.batches, state, folder)
     return task, state
 
 

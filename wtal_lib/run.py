@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wtal_lib import predict, prompts, records, store, trainer, vlm
+from wtal_lib import predict, prompts, records, store, trainer, training_state, vlm
 from wtal_lib.annotations import HEADLINE, ground_truth, protocol
 from wtal_lib.batches import Batches
 from wtal_lib.completeness import activated, covered, shares
@@ -87,9 +87,9 @@ def curved(record: dict[str, Any]) -> bool:
 def _computed(task: Task, folder: Path, curve: bool, progress: Callable[[str], None] | None) -> dict[str, Any]:
     """The record of a run that goes on from its last checkpoint to its end."""
     began, config = time.perf_counter(), task.config
-    state = trainer.fresh(config, task.batches, task.text(), task.logit_scale, task.device)
+    state = training_state.fresh(config, task.batches, task.text(), task.logit_scale, task.device)
 
-    def on_phase(phase: Phase, state: trainer.State) -> None:
+    def on_phase(phase: Phase, state: training_state.State) -> None:
         entry = state.history[-1]
         if curve and (phase.taught or phase.name != "warmup"):
             found = predict.detect(config, task.batches, task.scores(state))
@@ -97,7 +97,7 @@ def _computed(task: Task, folder: Path, curve: bool, progress: Callable[[str], N
         if progress is not None:
             progress(_line(phase, entry))
 
-    trainer.resume(config, task.batches, state, folder)
+    training_state.resume(config, task.batches, state, folder)
     if state.done == 0 and folder.name == task.identity:
         _warm_up(task, state, folder.parent, on_phase)
     trainer.train(config, task.batches, state, truth=task.snippet_truth, folder=folder, on_phase=on_phase)
@@ -123,7 +123,9 @@ def _computed(task: Task, folder: Path, curve: bool, progress: Callable[[str], N
     return store.write(folder, record)
 
 
-def _warm_up(task: Task, state: trainer.State, place: Path, on_phase: Callable[[Phase, trainer.State], None]) -> None:
+def _warm_up(
+    task: Task, state: training_state.State, place: Path, on_phase: Callable[[Phase, training_state.State], None]
+) -> None:
     """Nothing; ``state`` has had its warm-up, which is computed once for all runs of a store that begin alike."""
     config = task.config
     distills = config.training.supervised  # from the first update on; nobody else before the warm-up is over
@@ -231,7 +233,7 @@ class Task:
                 self._truth[name][:, classes.index(label)] = mask
         return self._truth[name]
 
-    def scores(self, state: trainer.State) -> Scores:
+    def scores(self, state: training_state.State) -> Scores:
         """What each branch and their fusion say of every test video; nothing trained means vanilla VLP."""
         branches = dict(state.averages)
         if state.done == 0:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from wtal_lib import predict, pseudo_labels, trainer
+from wtal_lib import predict, pseudo_labels, trainer, training_state
 from wtal_lib.annotations import Annotations
 from wtal_lib.complementarity import stretched
 from wtal_lib.config import Config
@@ -43,15 +43,15 @@ def told(
         ValueError, FloatingPointError: as :func:`wtal_lib.trainer.train`.
     """
     task = Task(config, data, chosen_device("auto"))
-    state = trainer.fresh(config, task.batches, task.text(), task.logit_scale, task.device)
+    state = training_state.fresh(config, task.batches, task.text(), task.logit_scale, task.device)
     phases = list(alternate(config.schedule))
     seen = predict.video_scores(config, task.batches, {"vlp": task.vanilla()}, videos)
     chapters = {"untrained": Chapter("untrained", seen, {})}
 
-    def said(name: str, state: trainer.State, taught: dict[str, np.ndarray]) -> Chapter:
+    def said(name: str, state: training_state.State, taught: dict[str, np.ndarray]) -> Chapter:
         return Chapter(name, predict.video_scores(config, task.batches, state.averages, videos), taught)
 
-    def on_phase(phase: Phase, state: trainer.State) -> None:
+    def on_phase(phase: Phase, state: training_state.State) -> None:
         if progress is not None:
             progress(f"{phase.name} to update {phase.start + phase.steps}, phase {phase.index + 1} of {len(phases)}")
         following = phases[phase.index + 1] if phase.index + 1 < len(phases) else None

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from wtal_lib import models, trainer
+from wtal_lib import models, trainer, training_state
 from wtal_lib.batches import Batch
 from wtal_lib.coercion import replaced
 from wtal_lib.config import Config
@@ -74,7 +74,7 @@ def pair(
         models.Convolution, models.Gate = Plain, PlainGate  # type: ignore[assignment, misc]
     try:
         text = nn.functional.normalize(torch.randn(classes, embed), dim=1)
-        state = trainer.fresh(config, Drawn(width, embed, classes), TextResidual(text), 100.0)  # type: ignore[arg-type]
+        state = training_state.fresh(config, Drawn(width, embed, classes), TextResidual(text), 100.0)  # type: ignore[arg-type]
     finally:
         models.Convolution, models.Gate = layers  # type: ignore[misc]
     mask = torch.ones(videos, snippets, dtype=torch.bool)
