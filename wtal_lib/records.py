@@ -98,8 +98,8 @@ def code_state(root: Path) -> dict[str, Any]:
 
 METHOD = (
     "segments", "config", "pooling", "losses", "models", "pseudo_labels", "schedule", "trainer", "training_state",
-    "batches", "inference", "precision", "predict", "localize", "metrics", "matching", "completeness", "protocols", "simulator", "structure",
-    "timeline", "modalities", "worlds",
+    "batches", "inference", "precision", "predict", "localize", "metrics", "matching", "completeness", "protocols",
+    "simulator", "structure", "timeline", "modalities", "worlds",
 )  # fmt: skip
 "modules that a run's numbers come out of"
 
