@@ -97,8 +97,10 @@ def test_labels_are_the_video_level_ones(tmp_path: Path) -> None:
     name = next(iter(data.videos))
     video = replace(data.videos[name], labels=("Diving", "LongJump"))
     data = replace(data, videos=data.videos | {name: video})
-    batch = batches(tmp_path, data, videos=4)[0]
+    drawn = batches(tmp_path, data, videos=4)
+    batch = drawn[0]
     assert batch.y[batch.names.index(name)].tolist() == [1, 0, 1]
+    assert sorted(drawn.labelled(name)) == [0, 2]
     assert batch.y.sum() == 5
 
 
