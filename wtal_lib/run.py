@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wtal_lib import predict, prompts, records, store, trainer, training_state, vlm
+from wtal_lib import memory, predict, prompts, records, store, trainer, training_state, vlm
 from wtal_lib.annotations import HEADLINE, ground_truth, protocol
 from wtal_lib.batches import Batches
 from wtal_lib.completeness import activated, covered, shares
@@ -67,7 +67,7 @@ def run(
                 return record
             store.forget(folder)
         store.clear(folder)
-        with trainer.deterministic(config.training.threads):
+        with memory.kept(), trainer.deterministic(config.training.threads):
             return _computed(Task(config, data, chosen_device(device)), folder, curve, progress)
 
 
