@@ -129,6 +129,16 @@ def test_a_run_that_stopped_after_any_phase_resumes_to_the_same_bits(data, tmp_p
     assert len(resumed.history) == len(whole.history)
 
 
+def test_a_checkpoint_keeps_what_a_branch_has_said(data, tmp_path):
+    one = task(data)
+    whole = trained(one, tmp_path)
+    resumed = training_state.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    training_state.resume(one.config, one.batches, resumed, tmp_path)
+    assert resumed.said["vlp"], "the last step trained CBP: VLP stands as it stood when it taught"
+    assert {name: set(said) for name, said in resumed.said.items()} == {n: set(s) for n, s in whole.said.items()}
+    assert all(torch.equal(rows, whole.said["vlp"][video]) for video, rows in resumed.said["vlp"].items())
+
+
 KILLED = """
 import sys, time
 from pathlib import Path
