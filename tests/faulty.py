@@ -13,11 +13,12 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
-from wtal_lib import pool, sweep
-from wtal_lib.presets import preset
-from wtal_lib.run import identity, run
-from wtal_lib.sources import Spec
-from wtal_lib.sweep import Task
+from wtal_lib import pool
+from wtal_lib.method.presets import preset
+from wtal_lib.runs import sweep
+from wtal_lib.runs.run import identity, run
+from wtal_lib.runs.sources import Spec
+from wtal_lib.runs.sweep import Task
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for every process started from here: forks of one that has threads may hang
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wtal_lib.annotations import Annotations, Video
+from wtal_lib.data.annotations import Annotations, Video
 
 LABELS = ("Diving", "HighJump", "LongJump")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wtal_lib.segments import Detections, GroundTruth
+from wtal_lib.data.segments import Detections, GroundTruth
 
 VIDEOS, CLASSES = ("b", "a", "c", "empty"), ("jump", "dive", "never")
 Row = tuple[int, int, float, float, float]

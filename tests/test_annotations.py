@@ -11,8 +11,8 @@ import made
 import numpy as np
 import pytest
 
-from wtal_lib import annotations as reader
-from wtal_lib.annotations import Annotations, annotations_from, find_annotations, ground_truth, protocol
+from wtal_lib.data import annotations as reader
+from wtal_lib.data.annotations import Annotations, annotations_from, find_annotations, ground_truth, protocol
 
 
 @pytest.fixture(scope="module")

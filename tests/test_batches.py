@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from wtal_lib.annotations import Annotations
-from wtal_lib.batches import Batches
-from wtal_lib.features import find_pack
-from wtal_lib.segments import I3D_GRID
+from wtal_lib.data.annotations import Annotations
+from wtal_lib.data.features import find_pack
+from wtal_lib.data.segments import I3D_GRID
+from wtal_lib.method.batches import Batches
 
 
 def batches(

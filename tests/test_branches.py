@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wtal_lib import ablation, complementarity, explorer, replay, story
-from wtal_lib.config import Config, to_dict
-from wtal_lib.localize import VideoScores
-from wtal_lib.presets import preset
-from wtal_lib.run import Task, run
-from wtal_lib.segments import Detections, overlap
-from wtal_lib.sources import Data, Spec, open_data
-from wtal_lib.store import flat
-from wtal_lib.worlds import DIFFICULTIES
+from wtal_lib.data.segments import Detections, overlap
+from wtal_lib.method.config import Config
+from wtal_lib.method.localize import VideoScores
+from wtal_lib.method.presets import preset
+from wtal_lib.runs.run import Task, run
+from wtal_lib.runs.sources import Data, Spec, open_data
+from wtal_lib.runs.store import flat
+from wtal_lib.settings import to_dict
+from wtal_lib.simulate.knobs import DIFFICULTIES
+from wtal_lib.studies import ablation, complementarity, explorer, replay, story
 
 TINY = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 1}
 ASKED = ("thumos14", "quick")
@@ -201,7 +202,7 @@ def test_the_story_has_its_chapters_and_trains_on_none_of_its_videos(data: Data)
     assert not set(names) & set(task.batches.training)
     assert lines[-1].endswith("phase 4 of 4")
     again = story.told(tiny(), data, names)[1]["end"].scores["fused"][names[0]]
-    np.testing.assert_array_equal(again.sequence_tc, chapters["end"].scores["fused"][names[0]].sequence_tc)
+    np.testing.assert_array_equal(again.cas_tc, chapters["end"].scores["fused"][names[0]].cas_tc)
 
 
 def test_the_telling_video_is_chosen_by_its_annotations_alone(data: Data) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wtal_lib import census, plots_data
-from wtal_lib.annotations import Annotations, Video, annotations_from, find_annotations
-from wtal_lib.plots import theme
-from wtal_lib.structure import drawn_annotations
-from wtal_lib.worlds import Simulator
+from wtal_lib import figures
+from wtal_lib.data import census
+from wtal_lib.data.annotations import Annotations, Video, annotations_from, find_annotations
+from wtal_lib.figures.style import theme
+from wtal_lib.simulate.knobs import Simulator
+from wtal_lib.simulate.structure import drawn_annotations
 
 
 def video(name: str, subset: str, duration: float, *instances: tuple[str, float, float]) -> Video:
@@ -92,8 +93,8 @@ def test_a_mismatch_that_was_not_found_is_said_to_be_none(small: Annotations) ->
 def test_videos_of_unknown_duration_can_be_drawn(shared_data: Path) -> None:
     cola = annotations_from(shared_data / "thumos14" / "cola" / "gt.json", "thumos14")
     table = census.videos(cola, dict.fromkeys(cola.videos, 10))
-    plots_data.videos(table)
-    plots_data.feature_lengths(table, 0.64)
+    figures.videos(table)
+    figures.feature_lengths(table, 0.64)
 
 
 def test_samples_are_apart_by_the_largest_step_between_their_curves() -> None:
@@ -110,7 +111,7 @@ def test_an_empty_sample_cannot_be_compared() -> None:
 @pytest.mark.parametrize(("dataset", "columns"), [("thumos14", 1), ("activitynet12", 2)])
 def test_every_class_has_a_row_of_its_own(dataset: str, columns: int) -> None:
     drawn = drawn_annotations(Simulator(dataset=dataset, profile="ci"))
-    axes = plots_data.classes(census.by_class(census.instances(drawn), drawn.classes))
+    axes = figures.classes(census.by_class(census.instances(drawn), drawn.classes))
     assert len(axes) == 2 * columns
     shown = [label.get_text() for ax in axes[::2] for label in ax.get_yticklabels()]
     assert sorted(shown) == sorted(drawn.classes)
@@ -119,20 +120,20 @@ def test_every_class_has_a_row_of_its_own(dataset: str, columns: int) -> None:
 def test_figures_draw_into_the_axes_they_are_given(small: Annotations) -> None:
     table = census.videos(small, {"busy": 30}, step=0.64)
     own = list(plt.subplots(1, 3)[1])
-    assert plots_data.videos(table, own) == own
-    assert plots_data.feature_lengths(table, 0.64, own[:2]) == own[:2]
-    assert plots_data.mismatches(census.mismatches(small), own[2]) is own[2]
+    assert figures.videos(table, own) == own
+    assert figures.feature_lengths(table, 0.64, own[:2]) == own[:2]
+    assert figures.mismatches(census.mismatches(small), own[2]) is own[2]
     assert own[0].get_xlabel().endswith("(s)")
 
 
 def test_real_and_drawn_stand_in_the_same_axes() -> None:
     one, two = (drawn_annotations(Simulator(profile="ci", seed=seed)) for seed in (0, 1))
     table = census.quantiles({"real": census.samples(one), "drawn": census.samples(two)})
-    axes = plots_data.structures(table, dict.fromkeys(census.QUANTITIES, 0.25))
+    axes = figures.structures(table, dict.fromkeys(census.QUANTITIES, 0.25))
     assert [len(ax.lines) for ax in axes] == [2] * 5
     assert {ax.get_title(loc="left") for ax in axes} == {"0.25 apart"}
     both = pd.concat([census.timelines(one).assign(origin="real"), census.timelines(two).assign(origin="drawn")])
-    assert len({ax.get_xlim() for ax in plots_data.timelines(both)}) == 1
+    assert len({ax.get_xlim() for ax in figures.timelines(both)}) == 1
 
 
 def test_quantiles_run_from_the_least_value_to_the_greatest(small: Annotations) -> None:
@@ -153,9 +154,9 @@ def test_timelines_run_from_short_videos_to_long_ones() -> None:
 
 def test_no_kind_of_mismatch_cannot_be_drawn() -> None:
     with pytest.raises(ValueError, match="at least one kind"):
-        plots_data.mismatches(pd.DataFrame())
+        figures.mismatches(pd.DataFrame())
 
 
 def test_a_table_without_its_columns_is_refused() -> None:
     with pytest.raises(KeyError):
-        plots_data.videos(pd.DataFrame({"video": ["a"]}))
+        figures.videos(pd.DataFrame({"video": ["a"]}))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from wtal_lib import cli
-from wtal_lib.annotations import CLASSES, Annotations
-from wtal_lib.check import as_text, check, passes
-from wtal_lib.features import write_vlp_pack
+from wtal_lib.data.annotations import CLASSES, Annotations
+from wtal_lib.data.check import as_text, check, passes
+from wtal_lib.data.features import write_vlp_pack
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from wtal_lib.completeness import activated, completeness, covered, shares
-from wtal_lib.segments import Detections, Grid, GroundTruth
+from wtal_lib.data.segments import Detections, Grid, GroundTruth
+from wtal_lib.score.completeness import activated, completeness, covered, shares
 
 NAMES, CLASSES = ("a", "b"), ("jump", "throw")
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from wtal_lib.coercion import coerced, from_dict, replaced
-from wtal_lib.config import Config, digest, to_dict
-from wtal_lib.presets import DATASET_FIELDS, PRESETS, PROFILE_FIELDS, preset
-from wtal_lib.schedule import updates
+from wtal_lib.method.config import Config
+from wtal_lib.method.presets import DATASET_FIELDS, PRESETS, PROFILE_FIELDS, preset
+from wtal_lib.method.schedule import updates
+from wtal_lib.settings import coerced, digest, from_dict, replaced, to_dict
 
 
 def test_a_config_survives_json():

@@ -6,10 +6,20 @@ import numpy as np
 import pytest
 from test_completeness import table, truth_of
 
-from wtal_lib.annotations import find_annotations, ground_truth, protocol
-from wtal_lib.detections import find_detections, read_detections
-from wtal_lib.diagnose import BINS, KINDS, characters, error_kinds, example, mended, multiples, profile, rate_by_bin
-from wtal_lib.metrics import average_precision
+from wtal_lib.data.annotations import find_annotations, ground_truth, protocol
+from wtal_lib.score.detections import find_detections, read_detections
+from wtal_lib.score.diagnose import (
+    BINS,
+    KINDS,
+    characters,
+    error_kinds,
+    error_removal_gain,
+    example,
+    multiples,
+    profile,
+    rate_by_bin,
+)
+from wtal_lib.score.metrics import average_precision
 
 
 def kinds(found, truth, iou=0.5) -> list[str]:
@@ -83,15 +93,15 @@ def test_kinds_agree_with_the_plain_reading_on_random_tables():
 
 def test_taking_a_false_positive_away_gains_what_it_cost():
     found, truth = table((0, 0, 50, 60, 0.9), (0, 0, 0, 10, 0.8)), truth_of((0, 0, 0, 10))
-    gains = mended(found, truth, [0.5])
+    gains = error_removal_gain(found, truth, [0.5])
     assert {name: gain.tolist() for name, gain in gains.items() if gain.any()} == {"background": [0.5]}
     assert list(gains) == [*KINDS[1:], "miss"]
 
 
 def test_taking_a_missed_instance_away_gains_its_share_of_recall():
-    gains = mended(table((0, 0, 0, 10, 0.8)), truth_of((0, 0, 0, 10), (0, 0, 30, 40)), [0.5])
+    gains = error_removal_gain(table((0, 0, 0, 10, 0.8)), truth_of((0, 0, 0, 10), (0, 0, 30, 40)), [0.5])
     assert gains["miss"].tolist() == [0.5]
-    nothing_left = mended(table((0, 0, 0, 10, 0.8)), truth_of((0, 0, 0, 10), (0, 1, 30, 40)), [0.5])
+    nothing_left = error_removal_gain(table((0, 0, 0, 10, 0.8)), truth_of((0, 0, 0, 10), (0, 1, 30, 40)), [0.5])
     assert nothing_left["miss"].tolist() == [0.0]
 
 
@@ -99,7 +109,7 @@ def test_no_kind_of_error_costs_less_than_nothing():
     rng = np.random.default_rng(2)
     found = np.column_stack([rng.integers(0, 2, (80, 2)), np.sort(rng.random((80, 2)), axis=1) * 50, rng.random(80)])
     truth = np.column_stack([rng.integers(0, 2, (12, 2)), np.sort(rng.random((12, 2)), axis=1) * 50])
-    assert min(gain.min() for gain in mended(table(*found), truth_of(*truth), [0.1, 0.5]).values()) >= 0
+    assert min(gain.min() for gain in error_removal_gain(table(*found), truth_of(*truth), [0.1, 0.5]).values()) >= 0
 
 
 def test_groups_hold_as_many_detections_as_their_class_has_instances():
@@ -144,7 +154,7 @@ def test_the_example_is_the_video_that_shows_most_kinds():
 
 def test_a_threshold_in_percent_is_refused():
     found, truth = table((0, 0, 0, 1, 1)), truth_of((0, 0, 0, 1))
-    for function in (error_kinds, mended):
+    for function in (error_kinds, error_removal_gain):
         with pytest.raises(ValueError, match=r"0.5 means one half, not 50"):
             function(found, truth, [50])
 
@@ -157,7 +167,7 @@ def test_real_detections_are_judged_in_full(shared_data):
     share = profile(codes[1], group)
     assert np.allclose(share.sum(axis=1), 1)
     assert share[0, 0] == share[:, 0].max()  # true positives come first
-    gains, ap = mended(found, truth, [0.3, 0.5]), average_precision(found, truth, [0.3, 0.5])
+    gains, ap = error_removal_gain(found, truth, [0.3, 0.5]), average_precision(found, truth, [0.3, 0.5])
     assert all((np.nanmean(ap, axis=0) + gain <= 1).all() and (gain >= 0).all() for gain in gains.values())
     assert max(KINDS[1:], key=lambda name: gains[name][1]) == "bad localization"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wtal_lib.annotations import Annotations, Video, annotations_from
-from wtal_lib.detections import checked
-from wtal_lib.evaluate import as_text, read_detections, report, score_file, write_detections
-from wtal_lib.protocols import CLASSES, PROTOCOLS, protocol
-from wtal_lib.segments import Detections
+from wtal_lib.data.annotations import Annotations, Video, annotations_from
+from wtal_lib.data.datasets import CLASSES, PROTOCOLS, protocol
+from wtal_lib.data.segments import Detections
+from wtal_lib.score.detections import checked
+from wtal_lib.score.evaluate import as_text, read_detections, report, score_file, write_detections
 
 SECONDS = replace(protocol("thumos14-212-seconds"), name="tiny", videos=4)
 AMBIGUOUS = replace(SECONDS, name="tiny-ambiguous", ignore_ambiguous=True)

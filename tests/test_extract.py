@@ -17,11 +17,13 @@ import tiny
 import torch
 from PIL import Image
 
-from wtal_lib import cli, extract, extract_pack, prompts, video, vlm
-from wtal_lib.ahead import read_ahead
-from wtal_lib.annotations import find_annotations
-from wtal_lib.features import find_pack
-from wtal_lib.segments import I3D_GRID, Grid
+from wtal_lib import cli
+from wtal_lib.data.annotations import find_annotations
+from wtal_lib.data.features import find_pack
+from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.method import text
+from wtal_lib.video import extract, extract_pack, frames, vlm
+from wtal_lib.video.ahead import read_ahead
 
 CLASSES, TEMPLATES = ("high jump", "walking the dog"), ("a video of a person {}.",)
 
@@ -45,9 +47,9 @@ def rows(pack: Path, name: str) -> np.ndarray:
 @pytest.mark.parametrize("name", ["video_test_0000946", "v_ZNVhz7ctTq0"])
 def test_embeddings_equal_open_clips_own_on_the_frames_shown_at_the_middles(shared_data, tmp_path, model, name) -> None:
     path = shared_data / "videos" / f"{name}.mp4"
-    info = video.probe(path)
+    info = frames.probe(path)
     middle = I3D_GRID.seconds(np.arange(I3D_GRID.count(info.duration)) + 0.5)
-    images = [Image.fromarray(frame.image) for frame in video.frames(path, middle)]
+    images = [Image.fromarray(frame.image) for frame in frames.frames(path, middle)]
     transform = vlm.import_open_clip().image_transform(32, is_train=False)
     with torch.no_grad():
         expected = model.model.encode_image(torch.stack([transform(image) for image in images]), normalize=True).numpy()
@@ -61,7 +63,7 @@ def test_embeddings_equal_open_clips_own_on_the_frames_shown_at_the_middles(shar
 
 
 def test_a_pack_says_what_it_is_and_the_library_finds_and_reads_it(shared_data, tmp_path, model) -> None:
-    names = prompts.read_classes(_listed(tmp_path / "names.txt", CLASSES))
+    names = text.read_classes(_listed(tmp_path / "names.txt", CLASSES))
     assert names == CLASSES
     annotations = find_annotations(shared_data, "thumos14")
     paths = sorted((shared_data / "videos").glob("video_*.mp4"))
@@ -142,11 +144,11 @@ def test_class_lists_that_cannot_be_used_are_refused(tmp_path, model) -> None:
         (): "it holds no names",
     }.items():
         with pytest.raises(ValueError, match=message):
-            prompts.read_classes(_listed(tmp_path / "names.txt", names))
+            text.read_classes(_listed(tmp_path / "names.txt", names))
     (tmp_path / "names.json").write_text('["diving", "golf swing"]')
-    assert prompts.read_classes(tmp_path / "names.json") == ("diving", "golf swing")
+    assert text.read_classes(tmp_path / "names.json") == ("diving", "golf swing")
     with pytest.raises(FileNotFoundError, match="no such file of class names"):
-        prompts.read_classes(tmp_path / "none.txt")
+        text.read_classes(tmp_path / "none.txt")
     with pytest.raises(ValueError, match="does not fit into the 77 tokens"):
         extract.extract([], tmp_path / "p", model, ["very " * 90], TEMPLATES)
 

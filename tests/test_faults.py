@@ -15,9 +15,9 @@ import faulty
 import pytest
 from faulty import PHASES, apart, plain, task
 
-from wtal_lib import store
-from wtal_lib.sources import open_data
-from wtal_lib.sweep import sweep
+from wtal_lib.runs import store
+from wtal_lib.runs.sources import open_data
+from wtal_lib.runs.sweep import sweep
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -134,7 +134,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from faulty import SPEC, task
-from wtal_lib.run import identity, run
+from wtal_lib.runs.run import identity, run
 from wtal_lib.sources import open_data
 data, folder, switch, before = open_data(SPEC), Path(sys.argv[2]), Path(sys.argv[3]), time.time()
 run(task().config, data, folder / identity(task().config, data), progress=lambda line: switch.touch())
@@ -195,7 +195,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_goes_on_from_the_one_befo
 
 
 def test_a_record_of_another_run_is_refused_and_left_alone(tmp_path: Path) -> None:
-    from wtal_lib.run import run
+    from wtal_lib.runs.run import run
 
     data = open_data(faulty.SPEC)
     run(task(0).config, data, tmp_path)

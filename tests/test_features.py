@@ -12,10 +12,10 @@ import made
 import numpy as np
 import pytest
 
-from wtal_lib.annotations import Annotations, find_annotations
-from wtal_lib.features import Pack, aligned, find_pack, write_vlp_pack
-from wtal_lib.rows import built, cache_folder
-from wtal_lib.segments import I3D_GRID, Grid
+from wtal_lib.data.annotations import Annotations, find_annotations
+from wtal_lib.data.cache import built, cache_folder
+from wtal_lib.data.features import Pack, aligned, find_pack, write_vlp_pack
+from wtal_lib.data.segments import I3D_GRID, Grid
 
 DATA = made.annotations()
 ROWS = made.features(DATA)
@@ -234,7 +234,7 @@ def test_equal_content_has_an_equal_fingerprint_wherever_it_lies(tmp_path: Path)
 def test_two_processes_that_index_at_once_do_no_harm(root: Path) -> None:
     made.write_joint(root / "thumos14", made.features(DATA, width=256, rows=500))
     code = (
-        "import made; from wtal_lib.features import find_pack; import sys; "
+        "import made; from wtal_lib.data.features import find_pack; import sys; "
         "pack = find_pack(sys.argv[1], 'thumos14', 'cbp', made.annotations(), cache=sys.argv[2]); "
         "print(pack.fingerprint, sum(float(pack[n].sum()) for n in pack.names))"
     )

@@ -10,8 +10,8 @@ import made
 import numpy as np
 import pytest
 
-from wtal_lib.annotations import find_annotations
-from wtal_lib.features import find_pack, write_vlp_pack
+from wtal_lib.data.annotations import find_annotations
+from wtal_lib.data.features import find_pack, write_vlp_pack
 
 DATA = made.annotations(6)
 MEMORY = 24 << 20

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from wtal_lib import gallery, records, tables
+from wtal_lib.runs import records
+from wtal_lib.studies import gallery, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK: dict[str, Any] = {

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from wtal_lib.config import Localize
-from wtal_lib.localize import VideoScores, contrast, fused, localize, normalised, proposals, selected, upsampled
-from wtal_lib.segments import I3D_GRID, Grid
+from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.method.config import Localize
+from wtal_lib.method.localize import VideoScores, fused, localize, min_max, oic, proposals, selected, upsampled
 
 SECONDS = Grid(fps=1, stride=1)
 PLAIN = Localize(thresholds=1, low=0.5, high=0.5, nms="none", video_weight=0.0)
@@ -40,7 +40,7 @@ def plain_one(scores: VideoScores, config: Localize) -> list[tuple]:
             at = min(max((j + 0.5) / u - 0.5, 0), t - 1)
             left, right = int(at), min(int(at) + 1, t - 1)
             part = at - left
-            cells.append(float(scores.sequence_tc[left, c]) * (1 - part) + float(scores.sequence_tc[right, c]) * part)
+            cells.append(float(scores.cas_tc[left, c]) * (1 - part) + float(scores.cas_tc[right, c]) * part)
         ranges = set()
         for share in np.linspace(config.low, config.high, config.thresholds):
             level, start = min(cells) + share * (max(cells) - min(cells)), None
@@ -106,7 +106,7 @@ def test_a_run_at_snippet_0_and_one_at_the_end_are_kept_to_the_last_snippet():
 def test_outer_inner_contrast_by_hand():
     sequence = np.array([[0.25, 0.5, 1.0, 1.0, 0.5, 0.0]])
     cells = np.array([[2, 4], [1, 5], [0, 6], [0, 1]])
-    score = contrast(sequence, np.zeros(4, int), cells, outer=0.25)
+    score = oic(sequence, np.zeros(4, int), cells, outer=0.25)
     assert score[0] == 1.0 - 0.5  # half a cell on each side
     assert score[1] == 0.75 - (0.25 + 0.0) / 2  # one cell on each side
     assert score[2] == sequence.mean()  # nothing outside
@@ -188,8 +188,8 @@ def test_the_fused_sequence_is_cut_where_one_is_given():
 
 def test_normalised_scores_span_0_to_1_and_keep_the_order_of_classes():
     score = np.array([[0.25, 0.5], [0.75, 0.25]])
-    assert normalised(score).tolist() == [[0.0, 0.5], [1.0, 0.0]]
-    assert normalised(np.full((2, 2), 0.7)).tolist() == [[0, 0], [0, 0]]
+    assert min_max(score).tolist() == [[0.0, 0.5], [1.0, 0.0]]
+    assert min_max(np.full((2, 2), 0.7)).tolist() == [[0, 0], [0, 0]]
     assert fused([score, score]).tolist() == [[0.0, 1.0], [2.0, 0.0]]
     assert fused([score, np.zeros((2, 2))], "mean").tolist() == [[0.0, 0.25], [0.5, 0.0]]
     assert fused([score, np.zeros((2, 2))], "sum", (0.25, 0.75)).tolist() == [[0.0, 0.25], [0.5, 0.0]]
@@ -215,7 +215,7 @@ def test_localize_works_where_no_folder_can_hold_compiled_code(tmp_path):
     code = (
         "import numpy as np, numba.core.caching as caching\n"
         "caching.FunctionCache._impl_class._locator_classes = []\n"
-        "from wtal_lib.localize import suppressed\nfrom wtal_lib.config import Localize\n"
+        "from wtal_lib.method.localize import suppressed\nfrom wtal_lib.method.config import Localize\n"
         "print(suppressed(np.zeros(1, int), np.array([[0., 1.]]), np.ones(1), Localize())[1])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

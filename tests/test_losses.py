@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from wtal_lib import losses, pooling
-from wtal_lib.config import Losses
+from wtal_lib.method import losses, pooling
+from wtal_lib.method.config import Losses
 
 
 def draw(seed=0, b=3, t=12, c=4):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scoring import CLASSES, found, truth
 
-from wtal_lib.annotations import annotations_from, ground_truth, protocol
-from wtal_lib.detections import read_detections
-from wtal_lib.matching import assigned, pairs, placed, running_max
-from wtal_lib.metrics import average_precision, match, recall_at, scored, snippet_ap, snippet_auc, thresholds
+from wtal_lib.data.annotations import annotations_from, ground_truth, protocol
+from wtal_lib.score.detections import read_detections
+from wtal_lib.score.matching import assigned, pairs, placed, running_max
+from wtal_lib.score.metrics import average_precision, match, recall_at, scored, snippet_ap, snippet_auc, thresholds
 
 ONE = [(0, 0, 10.0, 20.0)]
 TWO = [(0, 0, 10.0, 20.0), (0, 0, 30.0, 40.0)]

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scoring import CLASSES, VIDEOS, Row, found, plain_ap, plain_tiou, truth
 
-from wtal_lib.diagnose import KINDS, error_kinds
-from wtal_lib.metrics import average_precision, match, recall_at
-from wtal_lib.segments import Grid
+from wtal_lib.data.segments import Grid
+from wtal_lib.score.diagnose import KINDS, error_kinds
+from wtal_lib.score.metrics import average_precision, match, recall_at
 
 IOU = (0.1, 0.3, 0.5, 1.0)
 HALVES = st.integers(0, 12).map(lambda i: i / 2)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from wtal_lib.config import Branch
-from wtal_lib.models import CbpBranch, Convolution, Gate, Neighbours, VlpBranch, vanilla_vlp
+from wtal_lib.method.config import Branch
+from wtal_lib.method.models import CbpBranch, Convolution, Gate, Neighbours, VlpBranch, vanilla_vlp
 
 KINDS = ["conv", "transformer", "none"]
 

@@ -14,7 +14,7 @@ import faulty
 import nbformat
 import pytest
 
-from wtal_lib.records import read_record, sha256
+from wtal_lib.runs.records import read_record, sha256
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"

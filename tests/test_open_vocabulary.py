@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from wtal_lib import checkpoint, cli
-from wtal_lib.annotations import CLASSES
-from wtal_lib.coercion import replaced
-from wtal_lib.config import Config, to_dict
-from wtal_lib.features import write_vlp_pack
-from wtal_lib.models import CbpBranch, VlpBranch
-from wtal_lib.open_vocabulary import cbp_features, localize_pack, open_pack, scores, trained, vanilla
-from wtal_lib.predict import fuse, video_level
-from wtal_lib.prompts import TextResidual
-from wtal_lib.segments import I3D_GRID, Grid
+from wtal_lib import cli
+from wtal_lib.data.annotations import CLASSES
+from wtal_lib.data.features import write_vlp_pack
+from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.method import checkpoint
+from wtal_lib.method.config import Config
+from wtal_lib.method.models import CbpBranch, VlpBranch
+from wtal_lib.method.predict import fuse, video_level
+from wtal_lib.method.text import TextResidual
+from wtal_lib.settings import replaced, to_dict
+from wtal_lib.video.open_vocabulary import cbp_features, localize_pack, open_pack, scores, trained, vanilla
 
 WIDTH = 8
 

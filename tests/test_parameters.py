@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from wtal_lib.parameters import PARAMETERS, check_parameters, parameters_set
+from wtal_lib.studies.parameters import PARAMETERS, check_parameters, parameters_set
 
 DEFAULTS = (
     "dataset = 'thumos14'  # which\nsource = 'auto'\ndata_root = ''\nprofile = 'quick'\nseeds = [0]\nresults = ''"

@@ -12,10 +12,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 
-from wtal_lib import plots, plots_errors
-from wtal_lib.diagnose import BINS, KINDS
-from wtal_lib.protocols import CLASSES, protocols_of
-from wtal_lib.segments import Detections
+from wtal_lib import figures
+from wtal_lib.data.datasets import CLASSES, protocols_of
+from wtal_lib.data.segments import Detections
+from wtal_lib.score.diagnose import BINS, KINDS
 
 TENTHS = [0.1, 0.3, 0.5, 0.7]
 
@@ -24,7 +24,7 @@ TENTHS = [0.1, 0.3, 0.5, 0.7]
 def _house_style() -> Iterator[None]:
     mpl.use("Agg")
     with mpl.rc_context():
-        plots.theme()
+        figures.theme()
         yield
     plt.close("all")
 
@@ -63,27 +63,27 @@ def detections(*rows) -> Detections:
 
 
 def test_every_branch_has_a_colour_of_its_own_and_a_name():
-    assert len(set(plots.COLOURS.values())) == len(plots.COLOURS) == len(plots.LABELS)
-    assert plots.colour("cbp") == "#0072B2"
-    assert plots.colour("something else") not in plots.COLOURS.values()
+    assert len(set(figures.COLOURS.values())) == len(figures.COLOURS) == len(figures.LABELS)
+    assert figures.colour("cbp") == "#0072B2"
+    assert figures.colour("something else") not in figures.COLOURS.values()
 
 
 def test_the_timeline_draws_truth_curves_and_detections_in_seconds_into_the_axes_given():
     ax = plt.subplots()[1]
     found = {"cbp": detections((0, 10, 0.9), (30, 32, 0.1)), "fused": detections((0, 20, 0.5))}
-    given = plots.timeline(np.array([[2.0, 12.0]]), {"cbp": np.linspace(0, 1, 50)}, 0.64, found, ax)
+    given = figures.timeline(np.array([[2.0, 12.0]]), {"cbp": np.linspace(0, 1, 50)}, 0.64, found, ax)
     assert given is ax
     assert ax.get_xlim() == (0, 32)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["ground truth", "CBP", "fused"]
     truth = ax.collections[0].get_paths()[0].get_extents()
     assert (truth.x0, truth.x1) == (2, 12)
     assert {text.get_text() for text in ax.texts} == {"0.90", "0.50"}
-    assert_legible(plots.timeline(np.empty((0, 2)), {"vlp": np.zeros(9), "cbp": np.ones(9)}, 0.64))
+    assert_legible(figures.timeline(np.empty((0, 2)), {"vlp": np.zeros(9), "cbp": np.ones(9)}, 0.64))
 
 
 def test_protocols_write_the_largest_distance_from_the_first():
     map_pk = np.array([[0.5, 0.4, 0.3, 0.2], [0.51, 0.4, 0.3, 0.2], [0.5, 0.4, 0.255, 0.2]])
-    means, gains = plots_errors.protocols(map_pk, TENTHS, ["x-a", "x-a-ambiguous", "x-b"])
+    means, gains = figures.protocols(map_pk, TENTHS, ["x-a", "x-a-ambiguous", "x-b"])
     assert [label.get_text() for label in means.get_yticklabels()] == ["a", "a-ambiguous", "b"]
     assert [text.get_text() for text in gains.texts] == ["-4.5"]
     assert len({line.get_color() for line in gains.lines}) == 2  # the ambiguous filter shares its protocol's colour
@@ -93,16 +93,16 @@ def test_protocols_write_the_largest_distance_from_the_first():
 def test_protocols_and_classes_of_each_dataset_are_legible(dataset):
     rng, iou = np.random.default_rng(0), list(protocols_of(dataset)[0].iou)
     names = sorted(one.name for one in protocols_of(dataset))
-    assert_legible(plots_errors.protocols(np.sort(rng.random((len(names), len(iou)))), iou, names))
+    assert_legible(figures.protocols(np.sort(rng.random((len(names), len(iou)))), iou, names))
     ap_ck = np.sort(rng.random((len(CLASSES[dataset]), 4)))[:, ::-1]
-    assert_legible(plots_errors.class_ap(ap_ck, TENTHS, CLASSES[dataset]))
+    assert_legible(figures.class_ap(ap_ck, TENTHS, CLASSES[dataset]))
 
 
 def test_classes_run_from_best_to_worst_and_those_without_instances_are_left_out():
     ap_ck = np.array([[0.4, 0.2], [np.nan, np.nan], [0.8, 0.6], [0.1, 0.0], [0.6, 0.4]])
-    names = [label.get_text() for label in plots_errors.class_ap(ap_ck, [0.3, 0.5], "abcde").get_yticklabels()]
+    names = [label.get_text() for label in figures.class_ap(ap_ck, [0.3, 0.5], "abcde").get_yticklabels()]
     assert names == ["mean of 4", "c", "e", "a", "d"]
-    ax = plots_errors.class_ap(ap_ck, [0.3, 0.5], "abcde", rows=2)
+    ax = figures.class_ap(ap_ck, [0.3, 0.5], "abcde", rows=2)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["mean of 4", "c", "d"]
     assert [text.get_text() for text in ax.texts] == ["… 2 more classes …"]
     assert [bar.get_width() for bar in ax.containers[0]] == pytest.approx([47.5, 80, 10])
@@ -111,10 +111,10 @@ def test_classes_run_from_best_to_worst_and_those_without_instances_are_left_out
 def test_kinds_fill_every_bar_and_gains_run_from_the_costliest():
     share = np.random.default_rng(0).dirichlet(np.ones(6), 10)
     axes = plt.subplots(1, 2, figsize=(7, 2.9), width_ratios=[1.5, 1])[1]
-    kinds = plots_errors.error_kinds(share, KINDS, axes[0])
+    kinds = figures.error_kinds(share, KINDS, axes[0])
     tops = [bar.get_y() + bar.get_height() for bar in kinds.containers[-1]]
     assert tops == pytest.approx([100] * 10)
-    gains = plots_errors.mended({"confusion": 0.001, "miss": 0.132, "background": 0.05}, axes[1])
+    gains = figures.error_removal_gain({"confusion": 0.001, "miss": 0.132, "background": 0.05}, axes[1])
     assert [text.get_text() for text in gains.texts] == ["+13.2", "+5.0", "+0.1"]
     assert_legible(list(axes))
 
@@ -122,7 +122,7 @@ def test_kinds_fill_every_bar_and_gains_run_from_the_costliest():
 def test_verdicts_stand_in_rank_order_below_the_truth():
     segment = np.array([[0.0, 5], [20, 30], [2, 4]])
     verdict = ["true positive", "background", "double detection"]
-    ax = plots_errors.verdicts(np.array([[0.0, 6]]), segment, verdict, np.array([[22.0, 40]]))
+    ax = figures.verdicts(np.array([[0.0, 6]]), segment, verdict, np.array([[22.0, 40]]))
     drawn = {bars.get_label(): bars[0].get_y() for bars in ax.containers}
     assert sorted(drawn, key=drawn.get) == verdict
     assert_legible(ax)
@@ -131,32 +131,32 @@ def test_verdicts_stand_in_rank_order_below_the_truth():
 @pytest.mark.parametrize("dataset", ["thumos14", "activitynet12"])
 def test_bins_of_each_dataset_are_legible_side_by_side(dataset):
     rng, titles = np.random.default_rng(0), ("length (s)", "instances of its class", "share of the video (%)")
-    bins = [plots_errors.bin_names(edges, 100 if max(edges) < 1 else 1) for edges in BINS[dataset].values()]
+    bins = [figures.bin_names(edges, 100 if max(edges) < 1 else 1) for edges in BINS[dataset].values()]
     rates = {
         title: (names, rng.random(len(names)), rng.integers(0, 3000, len(names)))
         for title, names in zip(titles, bins, strict=True)
     }
-    assert_legible(plots_errors.misses(rates))
+    assert_legible(figures.misses(rates))
     value, of_bin = rng.random(400), rng.integers(0, 5, 400)
-    assert_legible(plots_errors.spread({"cbp": value, "vlp": value}, of_bin, bins[0], "instance covered (%)"))
-    assert_legible(plots_errors.shares(rng.dirichlet(np.ones(3), 5), rng.integers(1, 3000, 5), bins[0]))
+    assert_legible(figures.spread({"cbp": value, "vlp": value}, of_bin, bins[0], "instance covered (%)"))
+    assert_legible(figures.shares(rng.dirichlet(np.ones(3), 5), rng.integers(1, 3000, 5), bins[0]))
 
 
 def test_bin_names_by_hand():
-    assert plots_errors.bin_names((3, 6, 12)) == ["≤ 3", "3–6", "6–12", "> 12"]
-    assert plots_errors.bin_names((0.02, 0.04), scale=100) == ["≤ 2", "2–4", "> 4"]
+    assert figures.bin_names((3, 6, 12)) == ["≤ 3", "3–6", "6–12", "> 12"]
+    assert figures.bin_names((0.02, 0.04), scale=100) == ["≤ 2", "2–4", "> 4"]
 
 
 def test_the_spread_shows_medians_and_leaves_nan_out():
     value = np.array([0.1, 0.2, 0.9, np.nan, 0.5])
-    ax = plots_errors.spread({"detections": value}, np.array([0, 0, 0, 0, 2]), ["a", "b", "c"], "covered (%)")
+    ax = figures.spread({"detections": value}, np.array([0, 0, 0, 0, 2]), ["a", "b", "c"], "covered (%)")
     assert [line.get_ydata()[0] for line in ax.lines] == pytest.approx([20, 50])
     assert [label.get_text() for label in ax.get_xticklabels()] == ["a\n3", "b\n0", "c\n1"]
 
 
 def test_misses_carry_wilsons_interval_and_the_share_of_all():
     rates = {"length (s)": (["a", "b", "c"], np.array([0.5, np.nan, 1.0]), np.array([10, 0, 30]))}
-    ax = plots_errors.misses(rates)[0]
+    ax = figures.misses(rates)[0]
     low, high = ax.collections[0].get_segments()[0][:, 1]
     assert (low, high) == pytest.approx((23.66, 76.34), abs=0.01)
     assert ax.lines[0].get_ydata()[0] == pytest.approx(87.5)
@@ -166,6 +166,6 @@ def test_misses_carry_wilsons_interval_and_the_share_of_all():
 def test_axes_that_do_not_fit_the_numbers_are_refused():
     axes = list(plt.subplots(1, 2)[1])
     with pytest.raises(ValueError, match=r"longer|shorter"):
-        plots_errors.misses({"length (s)": (["a"], np.ones(1), np.ones(1, int))}, axes)
+        figures.misses({"length (s)": (["a"], np.ones(1), np.ones(1, int))}, axes)
     with pytest.raises(ValueError, match=r"longer|shorter"):
-        plots_errors.protocols(np.ones((1, 4)), TENTHS, ["a", "b"])
+        figures.protocols(np.ones((1, 4)), TENTHS, ["a", "b"])

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from test_plots import assert_legible
 
-from wtal_lib import plots, plots_branches, plots_training, tables
+from wtal_lib import figures
+from wtal_lib.studies import tables
 
 RNG = np.random.default_rng(0)
 
@@ -20,14 +21,14 @@ RNG = np.random.default_rng(0)
 def _house_style() -> Iterator[None]:
     mpl.use("Agg")
     with mpl.rc_context():
-        plots.theme()
+        figures.theme()
         yield
     plt.close("all")
 
 
 def test_a_row_shows_its_seeds_their_mean_and_the_band_of_the_base() -> None:
     values = {"neither": [40.0, 42.0, 44.0], "full": [50.0, 51.0, 52.0], "one seed": [47.0]}
-    ax = plots_training.dots(values, base="full", spread=2.0)
+    ax = figures.dots(values, base="full", spread=2.0)
     assert [text.get_text() for text in ax.texts] == ["42.0", "51.0", "47.0"]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == list(values)
     band = next(patch for patch in ax.patches if patch.get_width() == pytest.approx(4.0))
@@ -37,7 +38,7 @@ def test_a_row_shows_its_seeds_their_mean_and_the_band_of_the_base() -> None:
 
 def test_a_heading_stands_over_the_row_it_names() -> None:
     heads = {"CBP": "video labels alone", "full": "taught in turn"}
-    ax = plots_training.dots({"vanilla VLP": [20.0], "CBP": [30.0], "full": [40.0]}, heads=heads)
+    ax = figures.dots({"vanilla VLP": [20.0], "CBP": [30.0], "full": [40.0]}, heads=heads)
     place = {tick.get_text(): at for tick, at in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True)}
     heading = next(text for text in ax.texts if text.get_text() == "taught in turn")
     assert place["CBP"] < heading.xy[1] < place["full"]
@@ -45,17 +46,15 @@ def test_a_heading_stands_over_the_row_it_names() -> None:
 
 
 def test_no_band_is_drawn_where_no_spread_is_known() -> None:
-    assert not plots_training.dots({"full": [40.0]}, base="full", spread=float("nan")).patches
+    assert not figures.dots({"full": [40.0]}, base="full", spread=float("nan")).patches
 
 
 def test_the_main_figure_is_legible_with_every_line() -> None:
-    figure, axes = plt.subplots(1, 2, figsize=(plots.FULL_WIDTH, 3.7), width_ratios=[1.1, 1])
+    figure, axes = plt.subplots(1, 2, figsize=(figures.FULL_WIDTH, 3.7), width_ratios=[1.1, 1])
     values = {line: (20 + 4 * i + RNG.normal(0, 1, 3)).tolist() for i, line in enumerate(tables.LINES)}
-    plots_training.dots(
-        values, colours=plots_training.LINE_COLOURS, base="full", heads=tables.HEADS, spread=1, ax=axes[0]
-    )
+    figures.dots(values, colours=figures.LINE_COLOURS, base="full", heads=tables.HEADS, spread=1, ax=axes[0])
     scores = {line: 60 - 8 * np.arange(7.0) + RNG.normal(0, 1, (3, 7)) for line in ("CBP", "VLP", "full", "supervised")}
-    ax = plots_training.by_iou(scores, [i / 10 for i in range(1, 8)], plots_training.LINE_COLOURS, axes[1])
+    ax = figures.by_iou(scores, [i / 10 for i in range(1, 8)], figures.LINE_COLOURS, axes[1])
     assert [line.get_linestyle() for line in ax.lines] == ["-", "-", "-", "--"]
     assert_legible(list(axes))
     assert figure is ax.figure
@@ -73,7 +72,7 @@ def curves() -> pd.DataFrame:
 
 
 def test_the_last_point_is_a_disc_and_the_best_a_star() -> None:
-    axes = plots_training.training(curves(), 80)
+    axes = figures.training_curves(curves(), 80)
     marks = {
         line.get_marker(): line.get_xydata()[0].tolist() for line in axes[2].lines[:3] if len(line.get_xdata()) == 1
     }
@@ -84,7 +83,7 @@ def test_the_last_point_is_a_disc_and_the_best_a_star() -> None:
 
 def test_the_cell_of_the_default_thresholds_is_framed() -> None:
     grid = pd.DataFrame([[50.0, 51.0], [52.0, np.nan]], index=[0.3, 0.4], columns=[0.7, 0.8])
-    ax = plots_training.heat(grid, title="fused mAP (%)", default=(0.4, 0.7))
+    ax = figures.heat(grid, title="fused mAP (%)", default=(0.4, 0.7))
     assert [text.get_text() for text in ax.texts] == ["50.0", "51.0", "52.0"]
     frame = ax.patches[-1]
     assert frame.get_x() < 0 < frame.get_x() + frame.get_width() < 1
@@ -100,18 +99,18 @@ def test_labels_are_drawn_for_both_kinds_and_both_students() -> None:
         for kind in ("foreground", "background")
     ]
     columns = ["preset", "seed", "phase", "updates", "student", "kind", "precision", "recall", "share"]
-    axes = plots_training.label_quality(pd.DataFrame(rows, columns=columns))
+    axes = figures.label_quality(pd.DataFrame(rows, columns=columns))
     assert [len(ax.lines) for ax in axes] == [6, 6]
-    assert {line.get_color() for line in axes[0].lines} == {plots.COLOURS["cbp"], plots.COLOURS["vlp"]}
+    assert {line.get_color() for line in axes[0].lines} == {figures.COLOURS["cbp"], figures.COLOURS["vlp"]}
     assert_legible(axes)
 
 
 def test_a_gain_beyond_the_spread_is_bold() -> None:
     one = {"weak": ([40.0], [41.0]), "strong": ([50.0], [56.0])}
-    ax = plots_training.sensitivity(one, spread=2.0)
+    ax = figures.sensitivity(one, spread=2.0)
     assert [(text.get_text(), text.get_fontweight()) for text in ax.texts] == [("+1.0", "normal"), ("+6.0", "bold")]
     several = {"uneven": ([40.0, 40.0], [40.5, 43.5]), "alike": ([40.0, 42.0], [41.0, 43.0])}
-    ax = plots_training.sensitivity(several, spread=9.0)
+    ax = figures.sensitivity(several, spread=9.0)
     assert [(text.get_text(), text.get_fontweight()) for text in ax.texts] == [("+2.0", "normal"), ("+1.0", "bold")]
     assert_legible(ax)
 
@@ -121,7 +120,7 @@ def test_a_gain_beyond_the_spread_is_bold() -> None:
 def test_the_paper_is_marked_among_the_published(dataset: str, gaps: tuple[float, ...]) -> None:
     mean = tables.paper(dataset)["mean"]
     ours = [mean - gap for gap in gaps]
-    ax = plots_training.published(tables.published(dataset), tables.PAPER[0], ours=ours)
+    ax = figures.published(tables.published(dataset), tables.PAPER[0], ours=ours)
     marked = next(text for text in ax.texts if text.get_fontweight() == "bold")
     assert marked.get_text() == f"Ju et al. {mean}"
     assert (f"ours {mean - 3:.1f}" in [text.get_text() for text in ax.texts]) == bool(ours)
@@ -131,7 +130,7 @@ def test_the_paper_is_marked_among_the_published(dataset: str, gaps: tuple[float
 
 def test_wrong_labels_are_hatched_and_unsure_snippets_blank() -> None:
     sure_t = np.array([0.1, 0.2, 0.5, 0.9, 0.8, 0.5])
-    ax = plots_branches.taught(np.array([[3.0, 4.0]]), sure_t, sure_t < 0.4, sure_t > 0.7, 1.0, (0.4, 0.7), "cbp")
+    ax = figures.taught(np.array([[3.0, 4.0]]), sure_t, sure_t < 0.4, sure_t > 0.7, 1.0, (0.4, 0.7), "cbp")
     spans = [
         (span.get_hatch(), path.get_extents().x0, path.get_extents().x1)
         for span in ax.collections
@@ -147,7 +146,7 @@ def test_a_curve_runs_from_dashed_to_solid_as_the_branches_are_taught() -> None:
     level = np.linspace(0.1, 0.9, 9)
     stages = ("cbp before", "cbp after", "vanilla_vlp")
     frames = [pd.DataFrame({"stage": s, "level": level, "complete": 1 - level, "over": 1.2 - level}) for s in stages]
-    ax = plots_branches.trade(pd.concat(frames, ignore_index=True), {"cbp": stages[:2]}, stages[2:])
+    ax = figures.trade(pd.concat(frames, ignore_index=True), {"cbp": stages[:2]}, stages[2:])
     drawn = [line for line in ax.lines if len(line.get_xdata()) > 1]
     assert [line.get_linestyle() for line in drawn] == ["--", "-", "-"]
     discs = [line.get_xydata()[0].tolist() for line in ax.lines if len(line.get_xdata()) == 1]
@@ -157,9 +156,9 @@ def test_a_curve_runs_from_dashed_to_solid_as_the_branches_are_taught() -> None:
 
 def test_changes_are_drawn_from_hollow_to_full() -> None:
     when = {"before": np.array([0.3, 0.4]), "after": np.array([0.5, 0.6])}
-    ax = plots_branches.by_bin({"cbp": when, "vlp": when}, ["≤ 3", "> 3"], [10, 2000], "covered (%)")
+    ax = figures.by_bin({"cbp": when, "vlp": when}, ["≤ 3", "> 3"], [10, 2000], "covered (%)")
     faces = [line.get_markerfacecolor() for line in ax.lines]
-    assert faces == ["white", plots.COLOURS["cbp"], "white", plots.COLOURS["vlp"]]
+    assert faces == ["white", figures.COLOURS["cbp"], "white", figures.COLOURS["vlp"]]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["≤ 3\n10", "> 3\n2,000"]
     assert_legible(ax)
 
@@ -167,8 +166,8 @@ def test_changes_are_drawn_from_hollow_to_full() -> None:
 def test_of_many_classes_those_that_change_most_are_shown() -> None:
     was = {"covered by CBP (%)": {f"class {i}": 0.2 for i in range(60)}}
     now = {"covered by CBP (%)": {f"class {i}": 0.2 + (i - 30) / 100 for i in range(60)}}
-    figure, ax = plt.subplots(figsize=(plots.FULL_WIDTH, 4))
-    plots_branches.by_class(was, now, 10, [ax])
+    figure, ax = plt.subplots(figsize=(figures.FULL_WIDTH, 4))
+    figures.by_class(was, now, 10, [ax])
     assert [tick.get_text() for tick in ax.get_yticklabels()] == [f"class {i}" for i in (*range(5), *range(55, 60))]
     assert_legible(ax)
     assert figure.legends
@@ -176,7 +175,7 @@ def test_of_many_classes_those_that_change_most_are_shown() -> None:
 
 def test_shares_of_who_finds_an_instance_fill_the_bar() -> None:
     of = {"both": 0.3, "CBP alone": 0.25, "VLP alone": 0.2, "neither": 0.25, "by chance": 0.22}
-    ax = plots_branches.who_finds({"before": of, "after": of})
+    ax = figures.who_finds({"before": of, "after": of})
     assert sum(patch.get_width() for patch in ax.patches) == pytest.approx(200)
     assert ax.lines[0].get_xdata()[0] == pytest.approx(78)
     assert_legible(ax)

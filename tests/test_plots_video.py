@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from wtal_lib import examples, plots_video, prompts, video
-from wtal_lib.plots import theme
-from wtal_lib.segments import Detections
+from wtal_lib import figures
+from wtal_lib.data.segments import Detections
+from wtal_lib.figures.style import theme
+from wtal_lib.method import text
+from wtal_lib.video import examples, frames
 
 mpl.use("Agg")
 
@@ -39,7 +41,7 @@ IMAGES = [np.full((18, 32, 3), 25 * i, np.uint8) for i in range(10)]
 @pytest.mark.filterwarnings("error")
 def test_a_watched_video_has_one_time_axis_and_a_lane_for_each_known_class(tmp_path) -> None:
     activation = np.random.default_rng(0).random((20, 3)).astype(np.float32)
-    axes = plots_video.watched(
+    axes = figures.watched(
         "a", IMAGES, activation, detections(), 0.5, ["LongJump", "long jump", "Diving", "Sneezing"],
         truth=[("LongJump", 2.0, 4.0)], note="made up",
     )  # fmt: skip
@@ -56,24 +58,24 @@ def test_a_watched_video_has_one_time_axis_and_a_lane_for_each_known_class(tmp_p
 
 
 def test_a_film_strip_shows_its_pictures_undistorted(tmp_path) -> None:
-    axes = plots_video.watched("b", IMAGES, np.ones((20, 3), np.float32), detections(), 0.5, ["Diving"])
+    axes = figures.watched("b", IMAGES, np.ones((20, 3), np.float32), detections(), 0.5, ["Diving"])
     size = axes[0].get_window_extent()
     assert size.width / 10 / size.height == pytest.approx(32 / 18, rel=0.02)
 
 
 def test_frame_ages_have_a_row_a_video() -> None:
-    ax = plots_video.frame_ages({"a": np.array([0.0, 20.0]), "b": np.array([5.0])}, {"a": 33.3, "b": 40.0})
+    ax = figures.frame_ages({"a": np.array([0.0, 20.0]), "b": np.array([5.0])}, {"a": 33.3, "b": 40.0})
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
-    assert plots_video.plain("my film (2).x") == "my_film__2__x"
+    assert figures.plain("my film (2).x") == "my_film__2__x"
 
 
 def test_without_videos_one_is_drawn_and_its_jumps_are_known(tmp_path) -> None:
     (drawn,) = examples.find_videos("", tmp_path / "none", tmp_path / "drawn")
     truth = examples.find_truth([drawn])[drawn.stem]
     assert truth == [("HighJump", 3.2, 5.12), ("HighJump", 8.32, 10.24)]
-    assert video.probe(drawn).duration == pytest.approx(13.0)
+    assert frames.probe(drawn).duration == pytest.approx(13.0)
     height = []
-    for frame in video.frames(drawn, [1.0, 4.16, 6.5, 9.28]):
+    for frame in frames.frames(drawn, [1.0, 4.16, 6.5, 9.28]):
         ball = (frame.image[..., 0] > 170) & (frame.image[..., 2] < 90)
         height.append(np.flatnonzero(ball.any(axis=1)).mean())
     assert height[1] < height[0] - 40
@@ -94,7 +96,7 @@ def test_named_videos_come_first_then_the_usual_place(tmp_path) -> None:
 
 
 def test_names_that_mean_the_same_prompt_are_joined_once() -> None:
-    assert prompts.joined(("CleanAndJerk", "Diving"), ["Clean and jerk", "Walking the dog"]) == (
+    assert text.joined(("CleanAndJerk", "Diving"), ["Clean and jerk", "Walking the dog"]) == (
         "CleanAndJerk",
         "Diving",
         "Walking the dog",

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wtal_lib import annotations as reader
-from wtal_lib.annotations import Annotations, annotations_from, find_annotations, ground_truth, protocol
-from wtal_lib.segments import rounded
+from wtal_lib.data import annotations as reader
+from wtal_lib.data.annotations import Annotations, annotations_from, find_annotations, ground_truth, protocol
+from wtal_lib.data.segments import rounded
 
 
 @pytest.fixture(scope="module")

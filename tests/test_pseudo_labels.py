@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from wtal_lib.config import PseudoLabels, Schedule
-from wtal_lib.pseudo_labels import confidence, evidence, label, normalised, quality
-from wtal_lib.schedule import alternate, updates
+from wtal_lib.method.config import PseudoLabels, Schedule
+from wtal_lib.method.pseudo_labels import confidence, evidence, label, normalised, quality
+from wtal_lib.method.schedule import alternate, updates
 
 MASK = torch.tensor([[True, True, True, True, False]])
 SCORE = torch.tensor([[[0.2], [0.4], [0.6], [1.0], [9.0]]])

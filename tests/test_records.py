@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wtal_lib import records
+from wtal_lib.runs import records
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,7 +30,7 @@ def test_the_root_is_found_from_wherever_a_kernel_starts(folder: str, monkeypatc
 
 
 def test_outside_of_the_repository_an_editable_install_points_back(tmp_path: Path) -> None:
-    code = "from wtal_lib.records import project_root; print(project_root())"
+    code = "from wtal_lib.runs.records import project_root; print(project_root())"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert Path(done.stdout.strip()) in (ROOT, tmp_path)
 

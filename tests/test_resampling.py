@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wtal_lib.resampling import resampled
-from wtal_lib.segments import Grid
+from wtal_lib.data.resampling import resampled
+from wtal_lib.data.segments import Grid
 
 
 def test_two_rows_of_half_the_length_make_their_mean() -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from faulty import plain
 
-from wtal_lib import run as runs
-from wtal_lib.annotations import HEADLINE
-from wtal_lib.presets import PRESETS, preset
-from wtal_lib.results import as_text
-from wtal_lib.run import Task, run
-from wtal_lib.sources import Spec, open_data
+from wtal_lib.data.annotations import HEADLINE
+from wtal_lib.method.presets import PRESETS, preset
+from wtal_lib.runs import run as runs
+from wtal_lib.runs.results import as_text
+from wtal_lib.runs.run import Task, run
+from wtal_lib.runs.sources import Spec, open_data
 
 SHORT = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 1, "training__videos": 4}
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wtal_lib.segments import I3D_GRID, Grid, overlap, rounded, runs, tiou, union
+from wtal_lib.data.segments import I3D_GRID, Grid, overlap, rounded, runs, tiou, union
 
 seconds = st.floats(0, 500, allow_nan=False, width=32)
 segments = st.lists(st.tuples(seconds, seconds).map(sorted), max_size=8).map(

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wtal_lib.annotations import Annotations, find_annotations
 from wtal_lib.cli import main
-from wtal_lib.features import find_pack
-from wtal_lib.simulator import Simulator, World, simulate, write_packs
+from wtal_lib.data.annotations import Annotations, find_annotations
+from wtal_lib.data.features import find_pack
+from wtal_lib.simulate.packs import Simulator, World, simulate, write_packs
 
 
 @pytest.fixture(scope="module")

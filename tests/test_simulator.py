@@ -9,15 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from wtal_lib.annotations import Video
-from wtal_lib.features import Features
-from wtal_lib.modalities import noise, rng_of
-from wtal_lib.simulator import DIFFICULTIES, Simulator, World, difficulty, simulate
-from wtal_lib.structure import groups
-from wtal_lib.timeline import phases
+from wtal_lib.data.annotations import Video
+from wtal_lib.data.features import Features
+from wtal_lib.simulate.modalities import noise, rng_of
+from wtal_lib.simulate.packs import DIFFICULTIES, Simulator, World, difficulty, simulate
+from wtal_lib.simulate.structure import groups
+from wtal_lib.simulate.timeline import phases
 
 DIGEST = (
-    "import hashlib; from wtal_lib.simulator import *; w = simulate(Simulator(profile='ci'));"
+    "import hashlib; from wtal_lib.simulate import simulate, Simulator; w = simulate(Simulator(profile='ci'));"
     "rows = [pack[n].tobytes() for pack in (w.cbp, w.vlp) for n in pack.names];"
     "print(hashlib.sha256(b''.join([*rows, w.text.tobytes()])).hexdigest())"
 )

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from wtal_lib import results, store
-from wtal_lib.config import to_dict
-from wtal_lib.presets import preset
-from wtal_lib.worlds import difficulty
+from wtal_lib.method.presets import preset
+from wtal_lib.runs import results, store
+from wtal_lib.settings import to_dict
+from wtal_lib.simulate.knobs import difficulty
 
 METHOD = "0123456789abcdef"
 

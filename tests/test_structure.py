@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wtal_lib import census
-from wtal_lib.annotations import CLASSES, DATASETS, find_annotations, ground_truth
-from wtal_lib.protocols import protocols_of
-from wtal_lib.structure import GROUPS, drawn_annotations, groups, seconds, subset
-from wtal_lib.worlds import Simulator
+from wtal_lib.data import census
+from wtal_lib.data.annotations import CLASSES, DATASETS, find_annotations, ground_truth
+from wtal_lib.data.datasets import protocols_of
+from wtal_lib.simulate.knobs import Simulator
+from wtal_lib.simulate.structure import GROUPS, drawn_annotations, groups, seconds, subset
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

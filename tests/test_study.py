@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wtal_lib import records, study
-from wtal_lib.study import Study, open_study
-from wtal_lib.vlp_pack import write_vlp_pack
+from wtal_lib.data.vlp_pack import write_vlp_pack
+from wtal_lib.runs import records
+from wtal_lib.studies import study
+from wtal_lib.studies.study import Study, open_study
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAME = pd.DataFrame({"class": ["a", "b|c"], "n": [1, 2000], "share": [0.25, np.nan]})
@@ -241,7 +242,7 @@ def test_a_record_says_how_to_make_its_results_again(tmp_path: Path) -> None:
     assert record["claims"] == [{"claim": "water is wet", "holds": True}]
     assert record["data"]["cbp"]["fingerprint"] == one.cbp.fingerprint  # type: ignore[union-attr]
     assert record["files"]["sums.csv"]["sha256"] == records.sha256(kept(one.folder)["sums.csv"])
-    assert record["code"]["files"]["wtal_lib/study.py"] == records.sha256(Path(study.__file__).read_bytes())
+    assert record["code"]["files"]["wtal_lib/studies/study.py"] == records.sha256(Path(study.__file__).read_bytes())
     assert "numpy" in record["environment"]["packages"]
     assert record["wall_seconds"] > 0
     assert record["peak_memory_mib"] > 0

@@ -17,11 +17,11 @@ import faulty
 import pytest
 from faulty import SPEC, fragile, plain, started, task
 
-from wtal_lib import store, sweep
 from wtal_lib.cli import main
-from wtal_lib.config import Schedule
+from wtal_lib.method.config import Schedule
+from wtal_lib.parallel import Progress, mapped
 from wtal_lib.pool import ATTEMPTS, Failure
-from wtal_lib.workers import Progress, mapped
+from wtal_lib.runs import store, sweep
 
 
 @pytest.fixture(autouse=True, scope="module")

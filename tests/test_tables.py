@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from wtal_lib import history, tables
+from wtal_lib.studies import history, tables
 
 
 def record(preset: str = "full", seed: int = 0, **means: float) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def rows(**values: list[float]) -> pd.DataFrame:
     return pd.DataFrame(content, columns=["row", "seed", "mean"])
 
 
-@pytest.mark.parametrize(("dataset", "methods", "mean"), [("thumos14", 62, 49.4), ("activitynet12", 39, 29.6)])
+@pytest.mark.parametrize(("dataset", "methods", "mean"), [("thumos14", 65, 49.4), ("activitynet12", 39, 29.6)])
 def test_the_published_methods_hold_the_paper_s_line(dataset: str, methods: int, mean: float) -> None:
     assert len(tables.published(dataset)) == methods
     assert tables.paper(dataset)["mean"] == mean

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from wtal_lib import trainer, training_state
-from wtal_lib.coercion import replaced
-from wtal_lib.inference import whole_videos
-from wtal_lib.presets import preset
-from wtal_lib.run import Task
-from wtal_lib.schedule import alternate
-from wtal_lib.sources import Spec, open_data
+from wtal_lib.method import trainer
+from wtal_lib.method.inference import whole_videos
+from wtal_lib.method.presets import preset
+from wtal_lib.method.schedule import alternate
+from wtal_lib.method.state import BRANCHES, fresh, identity, resume
+from wtal_lib.runs.run import Task
+from wtal_lib.runs.sources import Spec, open_data
+from wtal_lib.settings import replaced
 
 SHORT = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 2, "training__videos": 4}
 
@@ -31,13 +32,13 @@ def task(data, name="full", **changes):
 
 
 def trained(one, folder=None, state=None):
-    state = state or training_state.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    state = state or fresh(one.config, one.batches, one.text(), one.logit_scale)
     return trainer.train(one.config, one.batches, state, truth=one.snippet_truth, folder=folder)
 
 
 def weights(state):
-    parts = [state.branches[name].state_dict() for name in training_state.BRANCHES]
-    parts += [state.averages[name].state_dict() for name in training_state.BRANCHES]
+    parts = [state.branches[name].state_dict() for name in BRANCHES]
+    parts += [state.averages[name].state_dict() for name in BRANCHES]
     return torch.cat([value.flatten().float() for part in parts for value in part.values()])
 
 
@@ -57,11 +58,11 @@ def test_the_callers_random_state_is_left_alone(data):
 
 def test_a_step_moves_its_student_and_freezes_its_teacher(data):
     one, seen = task(data), []
-    state = training_state.fresh(one.config, one.batches, one.text(), one.logit_scale)
-    before = {name: trainer_weights(state, name) for name in training_state.BRANCHES}
+    state = fresh(one.config, one.batches, one.text(), one.logit_scale)
+    before = {name: trainer_weights(state, name) for name in BRANCHES}
 
     def on_phase(phase, state):
-        now = {name: trainer_weights(state, name) for name in training_state.BRANCHES}
+        now = {name: trainer_weights(state, name) for name in BRANCHES}
         seen.append((phase.name, {name for name in now if not torch.equal(now[name], before[name])}))
         before.update(now)
 
@@ -83,9 +84,7 @@ def test_presets_share_their_warm_up_to_the_bit(data):
 
 def test_pseudo_labels_are_counted_but_the_ground_truth_changes_nothing(data):
     one = task(data)
-    blind = trainer.train(
-        one.config, one.batches, training_state.fresh(one.config, one.batches, one.text(), one.logit_scale)
-    )
+    blind = trainer.train(one.config, one.batches, fresh(one.config, one.batches, one.text(), one.logit_scale))
     seeing = trained(one)
     assert torch.equal(weights(blind), weights(seeing))
     counts = seeing.history[-1]["pseudo_labels"]["cbp"]
@@ -121,7 +120,7 @@ def test_a_run_that_stopped_after_any_phase_resumes_to_the_same_bits(data, tmp_p
         if phase.index + 1 == phases:
             raise StoppedError
 
-    state = training_state.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    state = fresh(one.config, one.batches, one.text(), one.logit_scale)
     with pytest.raises(StoppedError):
         trainer.train(one.config, one.batches, state, folder=tmp_path, on_phase=stop)
     resumed = trained(one, tmp_path)
@@ -132,8 +131,8 @@ def test_a_run_that_stopped_after_any_phase_resumes_to_the_same_bits(data, tmp_p
 def test_a_checkpoint_keeps_what_a_branch_has_said(data, tmp_path):
     one = task(data)
     whole = trained(one, tmp_path)
-    resumed = training_state.fresh(one.config, one.batches, one.text(), one.logit_scale)
-    training_state.resume(one.config, one.batches, resumed, tmp_path)
+    resumed = fresh(one.config, one.batches, one.text(), one.logit_scale)
+    resume(one.config, one.batches, resumed, tmp_path)
     assert resumed.said["vlp"], "the last step trained CBP: VLP stands as it stood when it taught"
     assert {name: set(said) for name, said in resumed.said.items()} == {n: set(s) for n, s in whole.said.items()}
     assert all(torch.equal(rows, whole.said["vlp"][video]) for video, rows in resumed.said["vlp"].items())
@@ -186,7 +185,7 @@ def test_a_loss_that_is_not_a_number_stops_with_step_videos_and_checkpoint(data,
 
 def test_the_supervised_bound_wants_ground_truth(data):
     one = task(data, "supervised")
-    state = training_state.fresh(one.config, one.batches, one.text(), one.logit_scale)
+    state = fresh(one.config, one.batches, one.text(), one.logit_scale)
     with pytest.raises(ValueError, match="trains on ground truth, and none was given"):
         trainer.train(one.config, one.batches, state)
 
@@ -203,7 +202,7 @@ def test_the_supervised_bound_wants_ground_truth(data):
 def test_every_variant_trains_to_finite_scores(data, changes):
     one = task(data, **changes)
     scores = one.scores(trained(one))
-    assert all(np.isfinite(video.sequence_tc).all() for branch in scores.values() for video in branch.values())
+    assert all(np.isfinite(video.cas_tc).all() for branch in scores.values() for video in branch.values())
 
 
 def test_precision_changes_the_arithmetic_and_not_the_outcome(data):
@@ -213,6 +212,4 @@ def test_precision_changes_the_arithmetic_and_not_the_outcome(data):
 
 def test_replacing_the_fingerprint_of_the_data_changes_the_identity(data):
     one = task(data)
-    assert training_state.identity(one.config, one.batches) != training_state.identity(
-        replaced(one.config, seed=9), one.batches
-    )
+    assert identity(one.config, one.batches) != identity(replaced(one.config, seed=9), one.batches)

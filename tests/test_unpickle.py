@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wtal_lib.files import UnreadableError, read_array, read_json, read_objects, replacing
+from wtal_lib.data.files import UnreadableError, read_array, read_json, read_objects, replacing
 
 HEAD = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
 "what numpy's pickle of an array begins with in Python 2"

@@ -8,8 +8,8 @@ import clips
 import numpy as np
 import pytest
 
-from wtal_lib.segments import I3D_GRID
-from wtal_lib.video import SUFFIXES, frames, probe, videos_in
+from wtal_lib.data.segments import I3D_GRID
+from wtal_lib.video.frames import SUFFIXES, frames, probe, videos_in
 
 REAL = ["v_GGSY1Qvo990", "v_ZNVhz7ctTq0", "video_test_0000946", "video_validation_0000949", "video_validation_0000986"]
 

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from wtal_lib import vlm
-from wtal_lib.annotations import prompt_name
+from wtal_lib.data.annotations import prompt_name
+from wtal_lib.video import vlm
 
 NAMES = ["BaseballPitch", "Clean and jerk", "walking the dog", "HighJump"]
 TOWERS = {
@@ -230,11 +230,11 @@ def torchvision_imports() -> bool:
 def test_open_clip_imports_where_torchvision_alone_does_not(torchvision_imports: bool) -> None:
     if torchvision_imports:
         pytest.skip("torchvision imports by itself on this machine")
-    assert run("from wtal_lib import vlm; vlm.import_open_clip(); assert vlm._LIBRARY") == 0
+    assert run("from wtal_lib.video import vlm; vlm.import_open_clip(); assert vlm._LIBRARY") == 0
 
 
 def test_operators_that_are_there_are_not_declared_again(torchvision_imports: bool) -> None:
-    code = "from wtal_lib import vlm\nvlm.import_open_clip()\nassert not vlm._LIBRARY"
+    code = "from wtal_lib.video import vlm\nvlm.import_open_clip()\nassert not vlm._LIBRARY"
     if not torchvision_imports:
         declare = "; ".join(f"library.define({schema!r})" for schema in vlm.TORCHVISION_SCHEMAS)
         code = f"import torch; library = torch.library.Library('torchvision', 'DEF'); {declare}\n{code}"

@@ -9,7 +9,7 @@ import made
 import numpy as np
 import pytest
 
-from wtal_lib.vlp_pack import read_meta, read_text, write_vlp_pack
+from wtal_lib.data.vlp_pack import read_meta, read_text, write_vlp_pack
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

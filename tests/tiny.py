@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from wtal_lib import vlm
+from wtal_lib.video import vlm
 
 VISION = {"layers": 2, "width": 64, "head_width": 32, "patch_size": 16, "image_size": 32}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 3}

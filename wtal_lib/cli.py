@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wtal_lib import cli_runs
-from wtal_lib.files import replacing
+from wtal_lib.data.files import replacing
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,8 +40,8 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from wtal_lib.annotations import data_root
-    from wtal_lib.check import as_text, check, passes
+    from wtal_lib.data.annotations import data_root
+    from wtal_lib.data.check import as_text, check, passes
 
     report = check(data_root(arguments.data_root), arguments.dataset, arguments.cache)
     print(json.dumps(report, indent=1) if arguments.json else as_text(report))
@@ -62,7 +62,7 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from wtal_lib.evaluate import as_text, score_file
+    from wtal_lib.score.evaluate import as_text, score_file
 
     found = score_file(
         arguments.detections,
@@ -95,8 +95,8 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 def _simulate(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from wtal_lib.annotations import annotations_from
-    from wtal_lib.simulator import difficulty, simulate, write_packs
+    from wtal_lib.data.annotations import annotations_from
+    from wtal_lib.simulate.packs import difficulty, simulate, write_packs
 
     given = {name: getattr(arguments, name) for name in ("dataset", "profile", "seed")}
     config = difficulty(arguments.difficulty, **given)
@@ -130,11 +130,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from wtal_lib.presets import preset
-    from wtal_lib.records import project_root
-    from wtal_lib.results import as_text
-    from wtal_lib.run import Task, run
-    from wtal_lib.sources import Spec, open_data
+    from wtal_lib.method.presets import preset
+    from wtal_lib.runs.records import project_root
+    from wtal_lib.runs.results import as_text
+    from wtal_lib.runs.run import Task, run
+    from wtal_lib.runs.sources import Spec, open_data
 
     wrong = [one for one in arguments.set if "=" not in one]
     if wrong:
@@ -187,7 +187,7 @@ def _add_extract(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _extract(arguments: argparse.Namespace) -> int:
     # before PyTorch is loaded: threads that wait for their part of an encoding leave the core to decoding
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from wtal_lib.extract_pack import extract_to_pack
+    from wtal_lib.video.extract_pack import extract_to_pack
 
     result = extract_to_pack(**{k: v for k, v in vars(arguments).items() if k not in ("command", "run")}, say=print)
     for problem in result.problems.values():
@@ -205,8 +205,8 @@ def _add_localize(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _localize(arguments: argparse.Namespace) -> int:
-    from wtal_lib.detections import write_detections
-    from wtal_lib.open_vocabulary import cbp_features, localize_pack, open_pack, trained, vanilla
+    from wtal_lib.score.detections import write_detections
+    from wtal_lib.video.open_vocabulary import cbp_features, localize_pack, open_pack, trained, vanilla
 
     pack = open_pack(arguments.pack)
     scorer = trained(arguments.checkpoint, pack) if arguments.checkpoint else vanilla(pack)

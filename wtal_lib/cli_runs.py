@@ -50,10 +50,10 @@ ACTIONS = {
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from wtal_lib.records import project_root
-    from wtal_lib.results import as_table
-    from wtal_lib.sources import open_data
-    from wtal_lib.sweep import read_grid, sweep
+    from wtal_lib.runs.records import project_root
+    from wtal_lib.runs.results import as_table
+    from wtal_lib.runs.sources import open_data
+    from wtal_lib.runs.sweep import read_grid, sweep
 
     tasks = _tasks(read_grid(arguments.grid))
     data = open_data(tasks[0].spec)
@@ -71,9 +71,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 def _tasks(values: dict[str, Any]) -> list[Any]:
     """The tasks of a grid; with ``questions``, those of the notebooks' tables instead of presets and changes."""
-    from wtal_lib import ablation
-    from wtal_lib.coercion import coerced, unknown
-    from wtal_lib.sweep import GRID, grid
+    from wtal_lib.runs.sweep import GRID, grid
+    from wtal_lib.settings import coerced, unknown
+    from wtal_lib.studies import ablation
 
     if "questions" not in values:
         return grid(values)
@@ -98,7 +98,7 @@ def _tasks(values: dict[str, Any]) -> list[Any]:
 
 
 def _results(arguments: argparse.Namespace) -> int:
-    from wtal_lib import records, results, store
+    from wtal_lib.runs import records, results, store
 
     places = results.stores(arguments.place or records.project_root() / "results")
     if arguments.action == "list":

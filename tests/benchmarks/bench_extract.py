@@ -20,9 +20,9 @@ import av
 import numpy as np
 import torch
 
-from wtal_lib import examples, extract, video, vlm
-from wtal_lib.precision import precision
-from wtal_lib.segments import I3D_GRID
+from wtal_lib.data.segments import I3D_GRID
+from wtal_lib.method.precision import precision
+from wtal_lib.video import examples, extract, frames, vlm
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data" / "videos"
 MODEL = "ViT-B-32"
@@ -80,8 +80,8 @@ def decode_rate(files: list[Path]) -> tuple[float, float]:
     """Snippets a second of decoding alone, and milliseconds of processor time a snippet."""
     began, busy, count = time.perf_counter(), time.process_time(), 0
     for file in files:
-        middle = I3D_GRID.seconds(np.arange(I3D_GRID.count(video.probe(file).duration)) + 0.5)
-        count += sum(1 for _ in video.frames(file, middle))
+        middle = I3D_GRID.seconds(np.arange(I3D_GRID.count(frames.probe(file).duration)) + 0.5)
+        count += sum(1 for _ in frames.frames(file, middle))
     return count / (time.perf_counter() - began), 1000 * (time.process_time() - busy) / count
 
 

@@ -13,9 +13,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from wtal_lib.config import Localize
-from wtal_lib.localize import VideoScores, localize
-from wtal_lib.segments import I3D_GRID
+from wtal_lib.data.segments import I3D_GRID
+from wtal_lib.method.config import Localize
+from wtal_lib.method.localize import VideoScores, localize
 
 CLASSES = tuple(f"class {i}" for i in range(20))
 
@@ -40,7 +40,7 @@ def plain(videos: list[VideoScores], config: Localize) -> int:
     total = 0
     for video in videos:
         for c in np.flatnonzero(video.video_c >= config.class_threshold):
-            sequence, found = video.sequence_tc[:, c].astype(np.float64), []
+            sequence, found = video.cas_tc[:, c].astype(np.float64), []
             low, high = sequence.min(), sequence.max()
             for share in np.linspace(config.low, config.high, config.thresholds):
                 above = np.where(sequence >= low + share * (high - low))[0]

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from wtal_lib.annotations import annotations_from, ground_truth, protocol
-from wtal_lib.detections import read_detections
-from wtal_lib.evaluate import report
-from wtal_lib.metrics import average_precision, match
-from wtal_lib.segments import Detections, GroundTruth
+from wtal_lib.data.annotations import annotations_from, ground_truth, protocol
+from wtal_lib.data.segments import Detections, GroundTruth
+from wtal_lib.score.detections import read_detections
+from wtal_lib.score.evaluate import report
+from wtal_lib.score.metrics import average_precision, match
 
 TENTHS, TWENTIETHS = [i / 10 for i in range(1, 8)], [i / 20 for i in range(10, 20)]
 DATA = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wtal_lib.annotations import find_annotations
-from wtal_lib.simulator import Simulator, simulate, write_packs
+from wtal_lib.data.annotations import find_annotations
+from wtal_lib.simulate.packs import Simulator, simulate, write_packs
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 CASES = [

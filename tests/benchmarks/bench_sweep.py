@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from faulty import task
 from test_store import record
 
-from wtal_lib import store, sweep
-from wtal_lib.workers import mapped
+from wtal_lib.parallel import mapped
+from wtal_lib.runs import store, sweep
 
 RUNS, WORKERS, NAP = 1000, (8, 8), 0.5
 "sleeping runs, the cluster's processes and threads in each, seconds a run"

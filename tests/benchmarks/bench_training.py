@@ -17,16 +17,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from wtal_lib import models, trainer, training_state
-from wtal_lib.batches import Batch
-from wtal_lib.coercion import replaced
-from wtal_lib.config import Config
-from wtal_lib.presets import preset
-from wtal_lib.prompts import TextResidual
-from wtal_lib.pseudo_labels import Labels
-from wtal_lib.records import peak_memory
-from wtal_lib.run import load_libraries, run
-from wtal_lib.sources import Spec, open_data
+from wtal_lib.method import models, trainer
+from wtal_lib.method.batches import Batch
+from wtal_lib.method.config import Config
+from wtal_lib.method.presets import preset
+from wtal_lib.method.pseudo_labels import Labels
+from wtal_lib.method.state import fresh
+from wtal_lib.method.text import TextResidual
+from wtal_lib.runs.records import peak_memory
+from wtal_lib.runs.run import load_libraries, run
+from wtal_lib.runs.sources import Spec, open_data
+from wtal_lib.settings import replaced
 
 
 class Plain(nn.Module):
@@ -74,7 +75,7 @@ def pair(
         models.Convolution, models.Gate = Plain, PlainGate  # type: ignore[assignment, misc]
     try:
         text = nn.functional.normalize(torch.randn(classes, embed), dim=1)
-        state = training_state.fresh(config, Drawn(width, embed, classes), TextResidual(text), 100.0)  # type: ignore[arg-type]
+        state = fresh(config, Drawn(width, embed, classes), TextResidual(text), 100.0)  # type: ignore[arg-type]
     finally:
         models.Convolution, models.Gate = layers  # type: ignore[misc]
     mask = torch.ones(videos, snippets, dtype=torch.bool)

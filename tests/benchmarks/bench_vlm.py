@@ -6,8 +6,9 @@ import time
 
 import torch
 
-from wtal_lib import prompts, vlm
-from wtal_lib.annotations import CLASSES
+from wtal_lib.data.annotations import CLASSES
+from wtal_lib.method import text
+from wtal_lib.video import vlm
 
 
 def seconds(call, repeats: int) -> float:
@@ -20,9 +21,9 @@ def seconds(call, repeats: int) -> float:
     return min(times)
 
 
-def padded_step(model: vlm.Vlm, learner: prompts.PromptLearner, length: int) -> None:
+def padded_step(model: vlm.Vlm, learner: text.PromptLearner, length: int) -> None:
     """CoOp's own way: every prompt padded to ``length``, each with its own copy of the context."""
-    tower, tokens, slots = prompts.text_tower(model.model), learner.tokens[:, :length], learner.slots
+    tower, tokens, slots = text.text_tower(model.model), learner.tokens[:, :length], learner.slots
     word = tower.token_embedding(tokens)
     context = learner.context.expand(len(word), -1, -1)
     x = torch.cat([word[:, : slots.start], context, word[:, slots.stop :]], dim=1) + tower.positional_embedding[:length]
@@ -37,7 +38,7 @@ def main() -> None:
     print(f"one step (forward and backward) of the prompts, text tower of ViT-B-32, {torch.get_num_threads()} threads")
     print(f"{'classes':>8} {'way':28} {'tokens':>7} {'seconds':>8} {'speed-up':>8}")
     for dataset in ("thumos14", "activitynet12"):
-        learner = prompts.PromptLearner(model, CLASSES[dataset], n_ctx=16)
+        learner = text.PromptLearner(model, CLASSES[dataset], n_ctx=16)
         longest = int(learner.tokens.argmax(dim=1).max()) + 1
         packed = learner.packed.token_l.numel()
         classes = len(CLASSES[dataset])

@@ -1,0 +1,298 @@
+"""Ground truth: which videos there are, what happens in them, and what a protocol scores of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wtal_lib.data import layouts
+from wtal_lib.data.datasets import (
+    CLASSES,
+    DATASETS,
+    HEADLINE,
+    PROTOCOLS,
+    Protocol,
+    known_dataset,
+    prompt_name,
+    protocol,
+    protocols_of,
+)
+from wtal_lib.data.files import readable
+from wtal_lib.data.layouts import Reading, Video
+from wtal_lib.data.segments import I3D_GRID, GroundTruth, rounded
+
+__all__ = [
+    "CLASSES",
+    "DATASETS",
+    "HEADLINE",
+    "PROTOCOLS",
+    "Annotations",
+    "Protocol",
+    "Video",
+    "annotations_from",
+    "data_root",
+    "dataset_folders",
+    "find_annotations",
+    "found_annotations",
+    "ground_truth",
+    "home_folder",
+    "of_another",
+    "prompt_name",
+    "protocol",
+    "protocols_of",
+    "searched",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """All annotated videos of one dataset."""
+
+    dataset: str
+    classes: tuple[str, ...]
+    "scoring names in official spelling; the index is the class id"
+    videos: dict[str, Video]
+    "in the layout's order"
+    layout: str
+    "w-talc, cola, actionformer, official or simulated"
+    path: Path | None
+    "what was read; None for a simulation that was never written"
+    notes: tuple[str, ...] = ()
+    "what the reader left out, and why"
+
+    def subset(self, name: str) -> list[Video]:
+        """The videos of subset ``train`` or ``test``, in order.
+
+        Raises:
+            ValueError: Another subset.
+        """
+        if name not in ("train", "test"):
+            raise ValueError(f"unknown subset {name!r}; choose one of train, test")
+        return [video for video in self.videos.values() if video.subset == name]
+
+
+SOURCES = {
+    "thumos14": "github.com/harlanhong/MM2021-CO2-Net (Thumos14reduced-Annotations) or"
+    " github.com/Pilhyeon/Learning-Action-Completeness-from-Points (gt.json)",
+    "activitynet12": "github.com/naraysa/3c-net (ActivityNet1.2-Annotations) or activity-net.org (v1.2 json)",
+}
+"where annotations can be had"
+
+FOLDERS = {
+    "thumos14": ("thumos14", "thumos"),
+    "activitynet12": ("activitynet12", "activitynet", "activitynet13", "anet", "anet12", "anet13"),
+}
+"what a dataset's own folder may be called, in lower case and without punctuation"
+
+
+def _wtalc(folder: Path) -> list[Path]:
+    return [path for path in (folder, *sorted(folder.glob("*-Annotations"))) if (path / "videoname.npy").is_file()]
+
+
+def _json(pattern: str) -> Callable[[Path], list[Path]]:
+    def find(folder: Path) -> list[Path]:
+        return sorted(path for path in folder.glob("*.json") if re.fullmatch(pattern, path.name, re.IGNORECASE))
+
+    return find
+
+
+def _class_texts(folder: Path) -> list[Path]:
+    return [folder] if (folder / f"{CLASSES['thumos14'][0]}_test.txt").is_file() else []
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An annotation layout of the community."""
+
+    name: str
+    looked_for: str
+    find: Callable[[Path], list[Path]]
+    "its files directly in a folder"
+    read: Callable[[Path, str], Reading]
+
+
+LAYOUTS = (
+    Layout("w-talc", "*-Annotations/videoname.npy", _wtalc, layouts.read_wtalc),
+    Layout("actionformer", "*thumos*.json, *anet*.json", _json(r".*(thumos|anet).*\.json"), layouts.read_database),
+    Layout("cola", "gt.json", _json(r"gt\.json"), layouts.read_database),
+    Layout("official", "*activity*net*.json", _json(r".*activity.*net.*\.json"), layouts.read_database),
+    Layout("official", "BaseballPitch_test.txt", _class_texts, layouts.read_text),
+)
+"every annotation layout; where a data root holds several, the first of this list is taken"
+
+
+def data_root(given: str | Path | None = None) -> Path:
+    """The folder that holds the datasets: as given, else ``$WTAL_DATA``, else ``data/`` beside the project.
+
+    The project is the nearest folder upwards from the working directory that holds ``wtal_lib/``.
+    """
+    chosen = given or os.environ.get("WTAL_DATA")
+    if chosen:
+        return Path(chosen).expanduser()
+    here = Path.cwd()
+    project = next((place for place in (here, *here.parents) if (place / "wtal_lib").is_dir()), here)
+    return project / "data"
+
+
+def dataset_folders(root: str | Path, dataset: str) -> list[Path]:
+    """Folders that may hold a dataset's files: its own folder and those directly inside, a level deep.
+
+    ``root`` is a data root with a folder per dataset (``thumos14/``, ``activitynet12/``, or another of
+    :data:`FOLDERS` in any spelling), that folder itself, or one that directly holds a layout.
+
+    Raises:
+        FileNotFoundError: ``root`` does not exist.
+        ValueError: Unknown dataset.
+    """
+    known_dataset(dataset)
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root}: expected a folder with the datasets ({', '.join(DATASETS)}), but there is none; give a data root,"
+            " or set WTAL_DATA"
+        )
+    inside = sorted(path for path in root.iterdir() if path.is_dir())
+    own = [path for path in inside if _named(path) == dataset]
+    if not own and _named(root) != dataset and any(_named(path) for path in (root, *inside)):
+        return []
+    return [place for top in own or [root] for place in (top, *sorted(p for p in top.iterdir() if p.is_dir()))]
+
+
+def home_folder(root: str | Path, dataset: str) -> Path:
+    """The data root in which ``root`` lies: above the dataset's own folder, else above ``root``.
+
+    Raises:
+        FileNotFoundError: ``root`` does not exist.
+        ValueError: Unknown dataset.
+    """
+    place = next(iter(dataset_folders(root, dataset)), Path(root).expanduser()).resolve()
+    return next((path.parent for path in (place, *place.parents) if _named(path) == dataset), place.parent)
+
+
+def _named(folder: Path) -> str:
+    """The dataset that a folder is called after; empty where it is none."""
+    name = re.sub(r"[^a-z0-9]", "", folder.name.lower())
+    return next((dataset for dataset, names in FOLDERS.items() if name in names), "")
+
+
+def of_another(path: Path, dataset: str) -> bool:
+    """Whether a file or folder is called after the other dataset: some keep both in one folder."""
+    return re.match({"thumos14": "activity|anet", "activitynet12": "thumos"}[dataset], path.name.lower()) is not None
+
+
+def found_annotations(root: str | Path, dataset: str) -> list[tuple[Layout, Path]]:
+    """All annotations of a dataset in a data root, in the order of :data:`LAYOUTS`: the first is the one to be used.
+
+    Raises:
+        FileNotFoundError: ``root`` does not exist.
+        ValueError: Unknown dataset.
+    """
+    folders = dataset_folders(root, dataset)
+    found = [(layout, path) for layout in LAYOUTS for folder in folders for path in layout.find(folder)]
+    return [(layout, path) for layout, path in dict.fromkeys(found) if not of_another(path, dataset)]
+
+
+def find_annotations(root: str | Path, dataset: str) -> Annotations:
+    """The annotations of ``dataset`` in a data root, whatever their layout: the first one of :data:`LAYOUTS`.
+
+    Raises:
+        FileNotFoundError: There are none; the message lists what was looked for and where to get one.
+        ValueError: They are broken, or the dataset is unknown.
+    """
+    found = found_annotations(root, dataset)
+    if found:
+        return _read(*found[0], dataset)
+    raise FileNotFoundError(
+        f"no {dataset} annotations in {root}: looked for {', '.join(layout.looked_for for layout in LAYOUTS)}"
+        f" in {searched(root, dataset)}; get them from {SOURCES[dataset]} and put them there"
+    )
+
+
+def searched(root: str | Path, dataset: str) -> str:
+    """The folders in which a dataset was looked for, for a message."""
+    root = Path(root)
+    missing = root.parent if _named(root) else root
+    return ", ".join(map(str, dataset_folders(root, dataset))) or f"{missing / dataset} (which does not exist)"
+
+
+def annotations_from(path: str | Path, dataset: str) -> Annotations:
+    """The annotations in one named json file, or in a folder, whatever their layout.
+
+    Raises:
+        FileNotFoundError: There is no such file, or the folder holds no known layout.
+        ValueError: They are broken, or the dataset is unknown.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return find_annotations(path, dataset)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: expected {dataset} annotations, but there is no such file; give its path")
+    layout = next((layout for layout in LAYOUTS if path in layout.find(path.parent)), LAYOUTS[1])
+    return _read(layout, path, known_dataset(dataset))
+
+
+def _read(layout: Layout, path: Path, dataset: str) -> Annotations:
+    with readable(path, f"{layout.name} annotations of {dataset}", layouts.REMEDY):
+        reading = layout.read(path, dataset)
+    videos = {video.name: video for video in reading.videos}
+    return Annotations(dataset, reading.classes, videos, layout.name, path, tuple(reading.notes))
+
+
+def ground_truth(annotations: Annotations, protocol: Protocol, subset: str = "test") -> GroundTruth:
+    """What ``protocol`` scores: the instances of all its videos of ``subset``, in seconds.
+
+    Zero-length instances stay: they can never be matched, and count as misses. Under a ``-snippets`` protocol all
+    segments, ambiguous ones too, are rounded to snippets as in CO2-Net. Classes keep the order of the annotations.
+
+    Raises:
+        ValueError: The protocol belongs to another dataset, or these annotations lack what sets it apart: its videos,
+            or any ambiguous segment.
+    """
+    if protocol.dataset != annotations.dataset:
+        raise ValueError(
+            f"protocol {protocol.name} scores {protocol.dataset}, these annotations are of {annotations.dataset}"
+        )
+    videos = [video for video in annotations.subset(subset) if video.name not in protocol.excluded]
+    if subset == "test":
+        _require(annotations, protocol, videos)
+    identity = {label: i for i, label in enumerate(annotations.classes)}
+    columns = {
+        "segment": np.concatenate([np.zeros((0, 2)), *(video.segments for video in videos)]),
+        "ambiguous": np.concatenate(
+            [np.zeros((0, 2)), *(video.ambiguous for video in videos if protocol.ignore_ambiguous)]
+        ),
+    }
+    if protocol.snippets:
+        columns = {name: rounded(column) for name, column in columns.items()}
+    index = np.arange(len(videos))
+    per_video = [len(video.ambiguous) if protocol.ignore_ambiguous else 0 for video in videos]
+    return GroundTruth(
+        video_m=np.repeat(index, [len(video.segments) for video in videos]),
+        label_m=np.array([identity[label] for video in videos for label in video.instance_labels], dtype=np.int64),
+        segment_m2=columns["segment"],
+        videos=tuple(video.name for video in videos),
+        classes=annotations.classes,
+        ambiguous_video_a=np.repeat(index, per_video),
+        ambiguous_segment_a2=columns["ambiguous"],
+        grid=I3D_GRID if protocol.snippets else None,
+    )
+
+
+def _require(annotations: Annotations, protocol: Protocol, videos: list[Video]) -> None:
+    """Refuses annotations that cannot be scored under ``protocol`` and would be under its name."""
+    if protocol.ignore_ambiguous and not any(len(video.ambiguous) for video in annotations.videos.values()):
+        raise ValueError(
+            f"protocol {protocol.name} ignores detections that touch an ambiguous segment, and the {annotations.layout}"
+            f" annotations have none; use {protocol.name.removesuffix('-ambiguous')}, or put Ambiguous_test.txt beside"
+        )
+    fitting = [p.name for p in protocols_of(protocol.dataset) if p.videos == len(videos)]
+    if protocol.videos != len(videos) and fitting:
+        raise ValueError(
+            f"protocol {protocol.name} scores {protocol.videos} videos, and the {annotations.layout} annotations have"
+            f" {len(videos)} of them: they fit {fitting[0]}"
+        )

@@ -1,0 +1,147 @@
+"""What is in annotations and packs, counted: one row an instance, a video, a class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wtal_lib.data.annotations import Annotations
+from wtal_lib.data.check import annotation_findings, pack_findings
+from wtal_lib.data.features import Pack
+from wtal_lib.data.segments import union
+
+QUANTITIES = ("length", "gap", "instances", "duration", "foreground")
+"What describes a temporal structure: of an instance its length and the gap before it, of a video the rest"
+
+MISMATCHES = {
+    "label_disagreements": "videos whose labels are not their instances'",
+    "without_labels": "videos without a label",
+    "without_duration": "videos of unknown duration",
+    "segments_beyond_end": "instances that end after their video",
+    "segments_without_length": "instances without length",
+    "instances_given_twice": "instances given twice",
+    "missing_train": "training videos without features",
+    "missing_test": "test videos without features",
+    "too_short": "videos with too few rows",
+    "too_long": "videos with too many rows",
+    "not_annotated": "videos that are not annotated",
+}
+"What :mod:`wtal_lib.data.check` looks for, in words"
+
+
+def instances(annotations: Annotations) -> pd.DataFrame:
+    """A row an instance, video by video: video, subset, class, start, stop, length and the gap before it (seconds).
+
+    The gap reaches back to where the last earlier instance of any class stops, and is 0 where they overlap; the first
+    instance of a video has none (nan).
+    """
+    rows = []
+    for video in annotations.videos.values():
+        reach = np.nan
+        for i in np.argsort(video.segments[:, 0], kind="stable"):
+            start, stop = map(float, video.segments[i])
+            gap = max(0.0, start - reach) if reach == reach else np.nan
+            rows.append((video.name, video.subset, video.instance_labels[i], start, stop, stop - start, gap))
+            reach = np.fmax(reach, stop)
+    return pd.DataFrame(rows, columns=["video", "subset", "class", "start", "stop", "length", "gap"])
+
+
+def videos(annotations: Annotations, lengths: Mapping[str, int] | None = None, step: float = 0.64) -> pd.DataFrame:
+    """A row a video: subset, duration in seconds, numbers of instances and of classes, share of foreground.
+
+    The share is that of the duration, or of the last annotated stop where no duration is known, and lies in [0, 1].
+    With a pack's ``lengths`` also the snippets and the seconds they cover (``step`` each); 0 for a video that the pack
+    lacks.
+    """
+    rows = []
+    for video in annotations.videos.values():
+        end = video.duration if np.isfinite(video.duration) else float(video.segments.max(initial=0.0))
+        inside = float(np.diff(union(np.clip(video.segments, 0, end))).sum())
+        row: dict[str, Any] = {"video": video.name, "subset": video.subset, "duration": video.duration}
+        row |= {"instances": len(video.segments), "classes": len(set(video.instance_labels))}
+        row |= {"foreground": inside / end if end > 0 else np.nan}
+        if lengths is not None:
+            snippets = lengths.get(video.name, 0)
+            row |= {"snippets": snippets, "covered": snippets * step}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def by_class(frame: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
+    """A row a class, in the classes' order: instances and videos by subset, and quartiles of the length in seconds.
+
+    ``frame`` comes from :func:`instances`; a class that has none counts 0, and its quartiles are nan.
+    """
+    classes = list(classes)
+    table = pd.DataFrame({"class": classes}).set_index("class")
+    for subset in ("train", "test"):
+        part = frame[frame["subset"] == subset].groupby("class")
+        table[f"{subset}_instances"] = part.size().reindex(classes, fill_value=0)
+        table[f"{subset}_videos"] = part["video"].nunique().reindex(classes, fill_value=0)
+    lengths = frame.groupby("class")["length"]
+    for name, share in (("q1", 0.25), ("median", 0.5), ("q3", 0.75)):
+        table[f"length_{name}"] = lengths.quantile(share).reindex(classes)
+    return table.reset_index()
+
+
+def samples(annotations: Annotations) -> dict[str, np.ndarray]:
+    """Values of each of :data:`QUANTITIES`, of all instances or of all videos, those that are unknown left out."""
+    segments, table = instances(annotations), videos(annotations)
+    columns = [(segments if name in segments else table)[name] for name in QUANTITIES]
+    return {str(column.name): column.dropna().to_numpy(dtype=np.float64) for column in columns}
+
+
+def quantiles(by_origin: Mapping[str, Mapping[str, np.ndarray]], steps: int = 200) -> pd.DataFrame:
+    """A row an origin, quantity and share in [0, 1]: the value below which that share of the :func:`samples` lies."""
+    share = np.linspace(0, 1, steps + 1)
+    parts = [
+        pd.DataFrame({"origin": origin, "quantity": name, "share": share, "value": np.quantile(value, share)})
+        for origin, values in by_origin.items()
+        for name, value in values.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def timelines(annotations: Annotations, count: int = 24) -> pd.DataFrame:
+    """The :func:`instances` of ``count`` videos at even ranks of duration, short to long, with rank and duration."""
+    known = videos(annotations).query("instances > 0").dropna(subset="duration").sort_values("duration", kind="stable")
+    picked = known.iloc[np.unique(np.linspace(0, 0.97 * (len(known) - 1), count).round().astype(int))]
+    rank = pd.DataFrame({"video": picked["video"], "rank": range(len(picked)), "duration": picked["duration"]})
+    return rank.merge(instances(annotations)[["video", "class", "start", "stop"]], on="video")
+
+
+def mismatches(annotations: Annotations, packs: Iterable[Pack] = ()) -> pd.DataFrame:
+    """A row a kind of mismatch, in the annotations and in each pack: how many there are, and the first of them."""
+    findings = [("annotations", annotation_findings(annotations))]
+    findings += [(pack.kind.upper(), pack_findings(pack, annotations)) for pack in packs]
+    rows = []
+    for where, found in findings:
+        for key, what in MISMATCHES.items():
+            if key in found:
+                value = found[key]
+                count = (
+                    value
+                    if isinstance(value, int)
+                    else sum(value.values())
+                    if key == "segments_beyond_end"
+                    else len(value)
+                )
+                first = "" if isinstance(value, int) else ", ".join(list(value)[:3])
+                rows.append({"in": where, "what": what, "found": count, "first": first})
+    return pd.DataFrame(rows)
+
+
+def apart(a_n: np.ndarray, b_m: np.ndarray) -> float:
+    """Largest distance in [0, 1] between the cumulative shares of two samples (Kolmogorov and Smirnov's statistic).
+
+    0 for samples that are distributed alike, 1 for samples that do not meet; nan values are left out.
+    """
+    a_n, b_m = (np.sort(x[np.isfinite(x)]) for x in (np.asarray(a_n, float), np.asarray(b_m, float)))
+    if not (len(a_n) and len(b_m)):
+        raise ValueError(f"two samples are compared, got {len(a_n)} and {len(b_m)} finite values")
+    both = np.concatenate([a_n, b_m])
+    share_a, share_b = (np.searchsorted(x, both, side="right") / len(x) for x in (a_n, b_m))
+    return float(np.abs(share_a - share_b).max())

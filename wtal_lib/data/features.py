@@ -1,0 +1,290 @@
+"""Feature packs: one modality of one dataset, found whatever its layout, indexed once, memory-mapped ever after."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from wtal_lib.data import cache as cache_files
+from wtal_lib.data.annotations import Annotations, dataset_folders, home_folder, searched
+from wtal_lib.data.cache import Rows, cache_folder
+from wtal_lib.data.files import read_array, replacing
+from wtal_lib.data.packs import LOOKED_FOR, REMEDY, Source, found_packs, inferred_grid
+from wtal_lib.data.resampling import resampled
+from wtal_lib.data.segments import Grid
+from wtal_lib.data.vlp_pack import read_text, write_vlp_pack
+
+__all__ = [
+    "KINDS",
+    "Features",
+    "Pack",
+    "aligned",
+    "column_moments",
+    "find_pack",
+    "open_pack",
+    "resampled",
+    "sources",
+    "write_vlp_pack",
+]
+
+KINDS = ("cbp", "vlp")
+"classification-based pre-training: I3D, RGB first half and flow second; vision-language pre-training: CLIP"
+
+WHERE = {
+    "cbp": "I3D features are linked from github.com/harlanhong/MM2021-CO2-Net (W-TALC layout),"
+    " github.com/zhang-can/CoLA and github.com/happyharrycn/actionformer_release",
+    "vlp": "`wtal extract` makes one from the videos",
+}
+"where packs can be had, by kind"
+
+
+def column_moments(rows: Iterable[np.ndarray]) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+    """Mean and standard deviation of each column over arrays (t, d), one of which is held at a time; float32."""
+    count, total, square = 0, np.float64(0), np.float64(0)
+    for rows_td in rows:
+        exact = rows_td.astype(np.float64)
+        count, total, square = count + len(exact), total + exact.sum(axis=0), square + (exact**2).sum(axis=0)
+    mean = total / count
+    return mean.astype(np.float32), np.sqrt((square / count - mean**2).clip(min=0)).astype(np.float32)
+
+
+@runtime_checkable
+class Features(Protocol):
+    """What models need of a pack; simulated ones have it too."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where the rows lie in time."""
+
+    @property
+    def width(self) -> int:
+        """Columns of a row."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal content."""
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Rows of each video."""
+
+    def __getitem__(self, name: str) -> np.ndarray: ...
+
+    @property
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of each column over the training videos."""
+
+
+@dataclass(eq=False)
+class Pack:
+    """One modality of one dataset, memory-mapped."""
+
+    kind: str
+    "cbp or vlp"
+    layout: str
+    "w-talc, cola, actionformer, vlp or clip"
+    path: Path
+    grid: Grid
+    width: int
+    fingerprint: str
+    "hash of names, rows, grid and text: equal content, equal fingerprint, on every machine"
+    names: tuple[str, ...]
+    "videos it holds, by their names in the annotations; others by the pack's own"
+    lengths: dict[str, int]
+    "rows of each video"
+    text: np.ndarray | None
+    "(c, e) float32 unit rows in the order of the annotations' classes; VLP packs of this library only"
+    meta: dict[str, Any]
+    "meta.json of such a pack, else empty"
+    notes: tuple[str, ...]
+    "what is worth knowing about it"
+    faults: dict[str, str]
+    "why the features of some videos cannot be used, by name"
+    rows: Rows = field(repr=False)
+    ids: dict[str, str] = field(repr=False)
+    "the pack's own id of each name"
+    training: tuple[str, ...] = field(repr=False)
+
+    def __getitem__(self, name: str) -> Float[np.ndarray, "t d"]:
+        """Rows of a video: a read-only float16 or float32 view.
+
+        Raises:
+            KeyError: The pack has no such video.
+        """
+        return self.rows[self.ids[name]]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.lengths
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def moments(self) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
+        """Mean and standard deviation of each column over the training videos' snippets, float32; kept in the cache."""
+        mark = hashlib.blake2b(repr(self.training).encode(), digest_size=8).hexdigest()
+        path = self.rows.path.with_name(f"{self.rows.path.stem}-moments-{mark}.npy")
+        if path.exists():
+            kept = read_array(path, f"moments (2, {self.width})", "delete it", "f")
+            if kept.shape == (2, self.width):
+                return kept[0], kept[1]
+        moments = np.stack(column_moments(self[name] for name in self.training or self.names))
+        with replacing(path) as file:
+            np.save(file, moments)
+        return moments[0], moments[1]
+
+    def on(self, grid: Grid) -> Pack:
+        """The pack on another snippet grid, indexed and cached in turn; the pack itself where that is its grid."""
+        if grid == self.grid:
+            return self
+
+        def feed(add: cache_files.Add) -> dict[str, cache_files.Token]:
+            return {key: add(aligned(self, name, grid, _snippets(self, name, grid))) for name, key in self.ids.items()}
+
+        stem, stamp = f"{self.rows.path.stem}-on-{grid.fps:g}-{grid.stride:g}", self.rows.fingerprint
+        folder, size = self.rows.path.parent, 4 * self.width * sum(_snippets(self, name, grid) for name in self.names)
+        rows = cache_files.opened(folder, stem, stamp) or cache_files.built(folder, stem, stamp, feed, size, {})
+        lengths = {name: rows.starts[key][1] for name, key in self.ids.items()}
+        fingerprint = _digest(rows.fingerprint, grid, self.text)
+        return replace(self, grid=grid, rows=rows, lengths=lengths, fingerprint=fingerprint)
+
+
+def _snippets(pack: Features, name: str, grid: Grid) -> int:
+    return max(1, round(pack.lengths[name] * pack.grid.step / grid.step))
+
+
+def aligned(pack: Features, name: str, grid: Grid, snippets: int) -> Float[np.ndarray, "t d"]:
+    """A video's features as ``snippets`` rows of ``grid``, float32: resampled where need be, the last row repeated."""
+    return resampled(pack[name], pack.grid, grid, snippets)
+
+
+def sources(root: str | Path, dataset: str, kind: str, annotations: Annotations) -> Iterator[Source]:
+    """Every pack of a kind on the disk, the one that :func:`find_pack` takes first.
+
+    Raises:
+        ValueError: Unknown kind or dataset, or an unreadable ``meta.json``.
+        FileNotFoundError: ``root`` does not exist.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of features {kind!r}; choose one of {', '.join(KINDS)}")
+    return found_packs(dataset_folders(root, dataset), kind, annotations)
+
+
+def find_pack(
+    root: str | Path,
+    dataset: str,
+    kind: str,
+    annotations: Annotations,
+    *,
+    model: str | None = None,
+    fps: float | None = None,
+    stride: float = 1,
+    cache: str | Path | None = None,
+) -> Pack:
+    """The pack of ``kind`` (cbp or vlp) in a data root, whatever its layout; indexed on first use, then opened at once.
+
+    Of several, W-TALC comes before CoLA before ActionFormer, our own VLP packs before foreign ones, then by name;
+    ``model`` picks the one whose folder is called so. ``fps`` and ``stride`` (frames from row to row) overrule the
+    layout's rate; a foreign CLIP pack's is otherwise inferred from rows and durations. The index lies in ``cache``, see
+    :func:`wtal_lib.data.cache.cache_folder`.
+
+    Raises:
+        FileNotFoundError: There is none; the message lists what was looked for and where to get one.
+        ValueError: Its files are broken, hold NaN, differ in width, or do not fit the annotations.
+        OSError: The cache cannot be written.
+    """
+    found = sources(root, dataset, kind, annotations)
+    source = next((source for source in found if model in (None, source.path.name)), None)
+    if source is None:
+        raise FileNotFoundError(
+            f"no {kind.upper()} features{f' of {model}' if model else ''} for {dataset} in {root}: looked for"
+            f" {LOOKED_FOR[kind]} in {searched(root, dataset)}. {WHERE[kind]}; or draw some with `wtal simulate`"
+        )
+    if fps is not None:
+        source.grid = Grid(fps, stride)
+    pack = open_pack(source, annotations, cache_folder(home_folder(root, dataset), cache))
+    if pack.faults:
+        name, why = next(iter(pack.faults.items()))
+        more = f" (and {len(pack.faults) - 1} more videos have faults)" if len(pack.faults) > 1 else ""
+        raise ValueError(f"{pack.path}: expected finite features of one width, but {name} {why}{more}; {REMEDY}")
+    if not pack.names:
+        raise ValueError(f"{pack.path}: expected features of {dataset}, but it holds none; {REMEDY}")
+    return pack
+
+
+def open_pack(source: Source, annotations: Annotations, folder: Path) -> Pack:
+    """A pack that was found, through its cache in ``folder``; what is wrong with it stands in its ``faults``.
+
+    Raises:
+        ValueError: It cannot be read at all, or its rate is unknown.
+    """
+    names = _names(annotations)
+    where = hashlib.blake2b(str(source.path.resolve()).encode(), digest_size=4).hexdigest()
+    stem = f"{annotations.dataset}-{source.kind}-{source.layout}-{where}"
+    stamp = f"{source.stamp} {source.grid} {sorted(source.fps.items())}"
+    rows = cache_files.opened(folder, stem, stamp)
+    if rows is None:
+        remark = ""
+        if source.grid is None:
+            durations = {key: annotations.videos[names[key]].duration for key in source.files if key in names}
+            source.grid, remark = inferred_grid(source.row_counts(), durations, source.path)
+        info = {"fps": source.grid.fps, "stride": source.grid.stride, "remark": remark}
+        rows = cache_files.built(folder, stem, stamp, source.feed, source.size, info)
+    grid = Grid(rows.info["fps"], rows.info["stride"])
+    ids = {names.get(key, key): key for key in rows.starts}
+    text = read_text(source.path, source.meta, annotations.classes, rows.width) if source.layout == "vlp" else None
+    notes = [rows.info["remark"]] if rows.info["remark"] else []
+    if rows.zeros:
+        notes.append(f"{len(rows.zeros)} videos are all zeros, which stands for missing: {', '.join(rows.zeros[:3])}")
+    return Pack(
+        kind=source.kind,
+        layout=source.layout,
+        path=source.path,
+        grid=grid,
+        width=rows.width,
+        fingerprint=_digest(rows.fingerprint, grid, text),
+        names=tuple(ids),
+        lengths={name: rows.starts[key][1] for name, key in ids.items()},
+        text=text,
+        meta=source.meta,
+        notes=tuple(notes),
+        faults={names.get(key, key): why for key, why in rows.faults.items()},
+        rows=rows,
+        ids=ids,
+        training=tuple(video.name for video in annotations.subset("train") if video.name in ids),
+    )
+
+
+def marked(data: Annotations | Features | None) -> bool:
+    """Whether annotations or a pack are the simulator's, wherever they were read from.
+
+    A pack's own words say so, or a ``SIMULATED.json`` in its dataset's folder: at most three levels up, never in an
+    unrelated folder far above it.
+    """
+    if data is None:
+        return False
+    path: Path | None = getattr(data, "path", None)
+    folders = () if path is None else (path, *path.parents[:3])
+    told = getattr(data, "layout", "") == "simulated" or getattr(data, "meta", {}).get("simulated")
+    return bool(told) or any((folder / "SIMULATED.json").is_file() for folder in folders)
+
+
+def _names(annotations: Annotations) -> dict[str, str]:
+    """Name in the annotations by the ids that packs use: the name itself, or the YouTube id, with or without v_."""
+    names: dict[str, str] = {}
+    for video in annotations.videos.values():
+        for alias in filter(None, (video.youtube_id, video.name)):
+            names |= {alias: video.name, f"v_{alias}": video.name, alias.removeprefix("v_"): video.name}
+    return names
+
+
+def _digest(fingerprint: str, grid: Grid, text: np.ndarray | None) -> str:
+    content = repr((fingerprint, grid)).encode() + (b"" if text is None else text.tobytes())
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

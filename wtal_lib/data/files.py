@@ -1,0 +1,130 @@
+"""Files: what strangers wrote is checked before anything is allocated; what we write appears whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import tempfile
+import tokenize
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from wtal_lib.data.unpickle import unpickle
+
+MAX_JSON = 1 << 30
+"bytes of the largest json file that is read; ActivityNet's whole database takes 11 million"
+
+
+MALFORMED = (
+    *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError),
+    *(SyntaxError, tokenize.TokenError),  # numpy parses headers as Python literals
+)
+"what a malformed file may provoke in its reader"
+
+
+class UnreadableError(ValueError):
+    """A file that is not what it should be; the message names file, expectation, finding and remedy."""
+
+
+@contextmanager
+def readable(path: Path, expected: str, remedy: str) -> Iterator[None]:
+    """A block in which whatever a malformed file provokes becomes the one :class:`UnreadableError`."""
+    try:
+        yield
+    except UnreadableError:
+        raise
+    except MALFORMED as error:
+        found = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnreadableError(f"{path}: expected {expected}, but {found}; {remedy}") from error
+
+
+def header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, whether in Fortran order, dtype and offset of the data, of an open ``.npy`` file.
+
+    Raises:
+        ValueError: Not such a header, or it claims another number of bytes than the file holds.
+    """
+    start = io.BytesIO(file.read(16 * 1024))  # a header is at most 10,000 characters; longer claims just run dry
+    version = np.lib.format.read_magic(start)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"its npy version is {version}, not 1.0 or 2.0")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(start)
+    if any(side < 0 for side in shape):
+        raise ValueError(f"its header claims the shape {shape}")
+    sides: list[int] = list(shape)
+    held, claimed = os.fstat(file.fileno()).st_size - start.tell(), math.prod(sides) * dtype.itemsize
+    if not dtype.hasobject and held != claimed:
+        raise ValueError(f"its header claims {claimed} bytes of data ({shape}, {dtype}), where {held} follow")
+    return shape, fortran, dtype, start.tell()
+
+
+def read_array(path: Path, expected: str, remedy: str, kinds: str) -> np.ndarray:
+    """The array of a plain ``.npy`` file, whose dtype is of one of ``kinds``, numpy's letters.
+
+    Raises:
+        UnreadableError: Anything else, before its claimed size is allocated.
+    """
+    with readable(path, expected, remedy), open(path, "rb") as file:
+        shape, fortran, dtype, offset = header(file)
+        if dtype.kind not in kinds or dtype.itemsize == 0:
+            raise ValueError(f"it holds {dtype}")
+        file.seek(offset)
+        return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def read_objects(
+    path: Path, expected: str, remedy: str, on_array: Callable[[np.ndarray], Any] | None = None
+) -> list[Any]:
+    """The rows of an object array ``.npy``: numbers, bytes, text, arrays and nested lists of them.
+
+    ``on_array`` is handed every array while the file streams by, and what it returns stands in the array's place: what
+    is not kept is freed.
+
+    Raises:
+        UnreadableError: Truncated, cyclic or hostile; nothing the file names was imported or called.
+    """
+    with readable(path, expected, remedy), open(path, "rb") as file:
+        shape, _, dtype, offset = header(file)
+        if dtype.kind != "O":
+            raise ValueError(f"it holds {dtype}, not objects")
+        file.seek(offset)
+        size, rows = math.prod(shape), unpickle(file, on_array)
+        if len(rows) != size:
+            raise ValueError(f"its header claims {size} rows, where its pickle holds {len(rows)}")
+        return rows
+
+
+def read_json(path: Path, expected: str, remedy: str) -> Any:
+    """What a json file holds.
+
+    Raises:
+        UnreadableError: No json, nested beyond reason, or larger than :data:`MAX_JSON`.
+    """
+    with readable(path, expected, remedy):
+        if path.stat().st_size > MAX_JSON:
+            raise ValueError(f"it takes {path.stat().st_size} bytes, more than {MAX_JSON}")
+        return json.loads(path.read_bytes())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that becomes ``path``, safe on disk, when the block ends well, and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

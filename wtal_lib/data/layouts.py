@@ -1,0 +1,259 @@
+"""The community's annotation layouts, each read as it is into the same videos."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wtal_lib.data.datasets import CLASSES
+from wtal_lib.data.files import read_array, read_json, read_objects, readable
+
+AMBIGUOUS = "Ambiguous"
+REMEDY = "fetch it again, or point at another pack: `wtal check` lists what is found"
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """One untrimmed video and what is annotated in it."""
+
+    name: str
+    subset: str
+    "train or test, whatever the layout calls them"
+    duration: float
+    "seconds; nan where the layout has none"
+    labels: tuple[str, ...]
+    "video-level labels, the training signal: labels_all in W-TALC packs, elsewhere the union of the instances'"
+    instance_labels: tuple[str, ...]
+    "class of each row of ``segments``"
+    segments: np.ndarray
+    "(m, 2) float64: start and stop in seconds, as annotated: zero-length and beyond the end of the video included"
+    ambiguous: np.ndarray
+    "(a, 2) float64: segments that may or may not be an action, seconds"
+    fps: float = math.nan
+    "frames per second of the original video, where known"
+    youtube_id: str = ""
+
+
+@dataclass
+class Reading:
+    """What one layout's files hold."""
+
+    classes: tuple[str, ...]
+    videos: list[Video]
+    notes: list[str] = field(default_factory=list)
+    "what was left out, and why"
+
+
+def read_wtalc(folder: Path, dataset: str) -> Reading:
+    """W-TALC / CO2-Net pack: parallel lists in ``<name>-Annotations/*.npy``, pickled by Python 2 or 3.
+
+    Source: sujoyp/wtalc-pytorch, harlanhong/MM2021-CO2-Net (``wsad_dataset.py``). ``extracted_fps.npy`` is wrong and
+    ignored. THUMOS14 subsets are called validation and test, ActivityNet's training and validation.
+    """
+    names = read_names(folder / "videoname.npy")
+    classes = read_names(folder / "classlist.npy")
+    labels = _rows(folder / "labels.npy", len(names))
+    segments = _rows(folder / "segments.npy", len(names))
+    whole = _rows(folder / "labels_all.npy", len(names)) if (folder / "labels_all.npy").exists() else labels
+    subsets = _split(names, read_names(folder / "subset.npy", len(names)))
+    durations, fps = (_numbers(folder / f"{name}.npy", len(names)) for name in ("duration", "original_fps"))
+    urls = read_names(folder / "url.npy", len(names)) if (folder / "url.npy").exists() else [""] * len(names)
+    ambiguous, notes = read_ambiguous(folder, set(names))
+    videos = []
+    for i, name in enumerate(names):
+        with readable(folder, f"labels and segments of {name}", REMEDY):
+            instances = tuple(_text(label) for label in labels[i])
+            pairs = segment_table(segments[i], len(instances))
+            video_labels = tuple(dict.fromkeys(_text(label) for label in whole[i]))
+            _known((*instances, *video_labels), classes)
+        extra = ambiguous.get(name, np.zeros((0, 2)))
+        video = Video(name, subsets[i], durations[i], video_labels, instances, pairs, extra, fps[i], urls[i][-11:])
+        videos.append(video)
+    return Reading(tuple(classes), _unique(folder, videos), notes)
+
+
+def read_database(path: Path, dataset: str) -> Reading:
+    """A json database: CoLA's ``gt.json``, ActionFormer's and OpenTAD's, ActivityNet's own, or one keyed by video.
+
+    Segments may be strings; ``Ambiguous`` instances become ambiguous segments; videos without annotations
+    (ActivityNet's testing set) are left out. ActivityNet 1.3, which holds 1.2, is cut to the 100 classes.
+    """
+    content = read_json(path, "a json database of videos", REMEDY)
+    notes: list[str] = []
+    with readable(path, "a json object with a `database` of videos, each with subset and annotations", REMEDY):
+        database = content.get("database", content)
+        empty = [name for name, entry in database.items() if not entry["annotations"]]
+        notes += [f"{len(empty)} videos without annotations are left out: {', '.join(empty[:3])}"] if empty else []
+        database = {name: entry for name, entry in database.items() if entry["annotations"]}
+        subsets = _split(list(database), [str(entry.get("subset", "")) for entry in database.values()])
+        everything = {item["label"] for entry in database.values() for item in entry["annotations"]} - {AMBIGUOUS}
+    if dataset == "activitynet12" and everything > set(CLASSES[dataset]):
+        inside = {n: all(a["label"] in CLASSES[dataset] for a in e["annotations"]) for n, e in database.items()}
+        subsets = [subset for subset, keep in zip(subsets, inside.values(), strict=True) if keep]
+        notes.append(f"ActivityNet with {len(everything)} classes, cut to the {sum(inside.values())} videos of the 100")
+        database = {name: entry for name, entry in database.items() if inside[name]}
+    beside, more = read_ambiguous(path.parent, set(database))
+    videos = []
+    for (name, entry), subset in zip(database.items(), subsets, strict=True):
+        with readable(path, f"annotations of {name} with label and segment", REMEDY):
+            items = [item for item in entry["annotations"] if item["label"] != AMBIGUOUS]
+            ambiguous = [item["segment"] for item in entry["annotations"] if item["label"] == AMBIGUOUS]
+            instances = tuple(item["label"] for item in items)
+            _known(instances, CLASSES[dataset])
+            table = segment_table([item["segment"] for item in items], len(items))
+            extra = np.concatenate([segment_table(ambiguous, len(ambiguous)), beside.get(name, np.zeros((0, 2)))])
+            duration = float(entry.get("duration", entry.get("duration_second", math.nan)))
+            fps = float(entry.get("fps", math.nan))
+        if instances:
+            labels = tuple(dict.fromkeys(instances))
+            youtube = name.removeprefix("v_") if dataset == "activitynet12" else ""
+            videos.append(Video(name, subset, duration, labels, instances, table, extra, fps, youtube))
+        else:
+            notes.append(f"{name} holds ambiguous segments only and is left out")
+    return Reading(CLASSES[dataset], videos, notes + more)
+
+
+def read_text(folder: Path, dataset: str) -> Reading:
+    """THUMOS14's own files: ``<Class>_val.txt`` and ``<Class>_test.txt``, lines of video, start and stop in seconds.
+
+    Videos follow one another by name; their durations are not in these files.
+    """
+    found: dict[str, list[tuple[str, Any]]] = {}
+    for label in CLASSES[dataset]:
+        for path in sorted(folder.glob(f"{label}_*.txt")):
+            for name, pair in _text_segments(path):
+                found.setdefault(name, []).append((label, pair))
+    ambiguous, notes = read_ambiguous(folder, set(found))
+    subsets = dict(zip(found, _split(list(found), [""] * len(found)), strict=True))
+    videos = []
+    for name in sorted(found, key=lambda name: (subsets[name] == "test", name)):
+        instances = tuple(label for label, _ in found[name])
+        table = segment_table([pair for _, pair in found[name]], len(instances))
+        extra = ambiguous.get(name, np.zeros((0, 2)))
+        labels = tuple(dict.fromkeys(instances))
+        videos.append(Video(name, subsets[name], math.nan, labels, instances, table, extra))
+    return Reading(CLASSES[dataset], videos, notes)
+
+
+def read_names(path: Path, count: int | None = None) -> list[str]:
+    """The strings of an array of strings, ``count`` of them if given.
+
+    Raises:
+        UnreadableError: Anything else.
+    """
+    array = read_array(path, "an array of names, as in the W-TALC annotations", REMEDY, kinds="SU")
+    with readable(path, f"{count} names, one a video", REMEDY):
+        if count is not None and array.shape != (count,):
+            raise ValueError(f"its shape is {array.shape}")
+        return [_text(item) for item in array.ravel().tolist()]
+
+
+def read_ambiguous(folder: Path, known: set[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Ambiguous segments by video of ``Ambiguous_{val,test}.txt``, and a note on those of videos not ``known``."""
+    found: dict[str, list[Any]] = {}
+    for path in sorted(folder.glob(f"{AMBIGUOUS}_*.txt")):
+        for name, pair in _text_segments(path):
+            found.setdefault(name, []).append(pair)
+    strangers = sorted(set(found) - known)
+    notes = [f"ambiguous segments of videos that are not annotated: {', '.join(strangers)}"] if strangers else []
+    return {name: segment_table(pairs, len(pairs)) for name, pairs in found.items() if name in known}, notes
+
+
+def segment_table(pairs: Any, count: int) -> np.ndarray:
+    """(m, 2) float64 table of ``count`` pairs of numbers or numeric strings.
+
+    Raises:
+        ValueError: Another number of them, no pairs, not finite, negative, or a stop before its start.
+    """
+    rows = pairs.tolist() if isinstance(pairs, np.ndarray) else pairs
+    if not isinstance(rows, list) or len(rows) != count:
+        raise ValueError(f"there are {len(rows) if isinstance(rows, list) else 'no'} segments for {count} labels")
+    wrong = next((pair for pair in rows if not isinstance(pair, list | tuple | np.ndarray) or len(pair) != 2), None)
+    if wrong is not None:
+        raise ValueError(f"a segment is {wrong!s:.60}, no pair")
+    table = np.array([(float(start), float(stop)) for start, stop in rows]).reshape(-1, 2)
+    backward = next((row for row in table.tolist() if not 0 <= row[0] <= row[1] < math.inf), None)
+    if backward is not None:
+        raise ValueError(f"segment {backward} does not run forward in time, in seconds from 0")
+    return table
+
+
+def _split(names: list[str], spelled: list[str]) -> list[str]:
+    """Train or test for each video; THUMOS14's names say it themselves, whatever the layout calls its subsets.
+
+    Elsewhere: training beside validation means train and test (ActivityNet, whose testing set is not annotated; also
+    OpenTAD's names); validation beside test means train and test too.
+
+    Raises:
+        ValueError: A subset that is none of these.
+    """
+    words = [word.lower() for word in spelled]
+    training = any(word.startswith("train") for word in words)
+    meaning = {"train": "train", "val": "test" if training else "train", "test": "test"}
+    subsets = []
+    for name, word in zip(names, words, strict=True):
+        official = re.match(r"video_(val|test)", name)
+        start = re.match(r"train|val|test", word)
+        if not official and not start:
+            raise ValueError(f"{name} is in the subset {word!r:.40}, none of train, training, validation, val and test")
+        meant = {"val": "train", "test": "test"}[official[1]] if official else meaning[start[0]] if start else ""
+        subsets.append(meant)
+    return subsets
+
+
+def _rows(path: Path, count: int) -> list[list[Any]]:
+    """The ``count`` lists of an object array."""
+    rows = read_objects(path, "an object array of lists, as in the W-TALC annotations", REMEDY)
+    with readable(path, f"{count} rows, one a video", REMEDY):
+        rows = [row.tolist() if isinstance(row, np.ndarray) else row for row in rows]
+        if len(rows) != count or not all(isinstance(row, list) for row in rows):
+            raise ValueError(f"it holds {len(rows)} rows" if len(rows) != count else "not every row is a list")
+    return rows
+
+
+def _numbers(path: Path, count: int) -> list[float]:
+    """``count`` numbers, nan for each where the file is absent."""
+    if not path.exists():
+        return [math.nan] * count
+    array = read_array(path, "an array of numbers, as in the W-TALC annotations", REMEDY, kinds="iuf")
+    with readable(path, f"{count} numbers, one a video", REMEDY):
+        if array.size != count:
+            raise ValueError(f"its shape is {array.shape}")
+        return array.ravel().astype(float).tolist()
+
+
+def _text(value: Any) -> str:
+    """``value`` as text; Python 2 wrote bytes."""
+    if not isinstance(value, str | bytes):
+        raise ValueError(f"{value!r:.60} is no name")
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _text_segments(path: Path) -> Iterable[tuple[str, list[str]]]:
+    """Video and segment of each line; any run of blanks separates (``Ambiguous_test.txt`` has two after the name)."""
+    with readable(path, "lines of a video name, a start and a stop", REMEDY):
+        for line in path.read_text().splitlines():
+            if line.strip():
+                name, start, stop = line.split()
+                yield name, [start, stop]
+
+
+def _known(labels: Iterable[str], classes: Iterable[str]) -> None:
+    """Refuses a label that is no class."""
+    strangers = sorted(set(labels) - set(classes))
+    if strangers:
+        raise ValueError(f"{strangers[0]!r:.60} is none of the classes {', '.join(list(classes)[:3])}, …")
+
+
+def _unique(path: Path, videos: list[Video]) -> list[Video]:
+    """``videos``, refused when two share a name."""
+    with readable(path, "one row a video", REMEDY):
+        if len({video.name for video in videos}) != len(videos):
+            raise ValueError("some video names occur twice")
+    return videos

@@ -1,0 +1,216 @@
+"""The community's feature layouts, recognised by themselves and read video by video."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wtal_lib.data.annotations import Annotations, of_another
+from wtal_lib.data.cache import Add, Fault, Kept, Token, stamp
+from wtal_lib.data.files import UnreadableError, header, read_array, read_objects
+from wtal_lib.data.layouts import read_names
+from wtal_lib.data.resampling import resampled
+from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.data.vlp_pack import read_meta
+
+REMEDY = "fetch it again, or remove it: `wtal check` lists every file that cannot be used"
+RATES = (Grid(25, 16), Grid(10, 1), Grid(30, 4), Grid(30, 16), Grid(1, 1))
+"grids in use among community packs, by which a rate found from rows and durations is named"
+RATE_TOLERANCE = 0.02
+"share by which a rate may differ from one of them"
+CLIP_FRAMES = 16
+"frames that one I3D row looks at; where the stride is shorter, rows are moved to the middle of what they saw"
+SUBSETS = ("train", "test", "val", "validation", "training")
+
+
+@dataclass
+class Source:
+    """A feature pack as it lies on disk."""
+
+    kind: str
+    layout: str
+    path: Path
+    grid: Grid | None
+    "None where neither the layout nor a file tells it"
+    files: dict[str, tuple[str, ...]]
+    "by video id, the files whose columns stand side by side (RGB, flow); for one joint file, its path under its name"
+    stamp: str
+    size: int
+    "bytes on disk"
+    meta: dict[str, Any] = field(default_factory=dict)
+    fps: dict[str, float] = field(default_factory=dict)
+    "frames per second of the videos whose rows follow another native rate than the pack's"
+    joint: tuple[str, ...] = ()
+    "ids of the rows of a joint file"
+
+    def feed(self, add: Add) -> dict[str, Token]:
+        """Hands every video's features to ``add``, one at a time; what it said of each, by id."""
+        if self.joint:
+            expected = f"an object array of (snippets, width) arrays, one for each of the {len(self.joint)} videos"
+            rows = read_objects(self.path, expected, REMEDY, on_array=add)
+            if len(rows) != len(self.joint):
+                raise UnreadableError(f"{self.path}: expected {expected}, but it holds {len(rows)}; {REMEDY}")
+            tokens = [row if isinstance(row, Kept | Fault) else Fault("holds no array") for row in rows]
+            return dict(zip(self.joint, tokens, strict=True))
+        return {key: self._read(key, add) for key in self.files}
+
+    def _read(self, key: str, add: Add) -> Token:
+        try:
+            parts = [read_array(Path(p), "a float array (snippets, width)", REMEDY, "f") for p in self.files[key]]
+        except UnreadableError as error:
+            return Fault(str(error))
+        if len(parts) == 1 and self.layout == "cola":
+            return Fault("has only one of its two modalities, RGB and flow")
+        if any(part.ndim != 2 or len(part) != len(parts[0]) for part in parts):
+            return Fault(f"has the shapes {[part.shape for part in parts]}, which do not fit side by side")
+        return add(self._placed(key, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)))
+
+    def _placed(self, key: str, rows: np.ndarray) -> np.ndarray:
+        """Rows of overlapping clips at the middle of their clips, at the pack's rate."""
+        if (
+            self.layout != "actionformer"
+            or self.grid is None
+            or not 1 < self.grid.stride < CLIP_FRAMES
+            or not len(rows)
+        ):
+            return rows
+        lead = round((CLIP_FRAMES - self.grid.stride) / 2 / self.grid.stride)
+        rows = np.concatenate([np.repeat(rows[:1], lead, axis=0), rows])
+        if key not in self.fps:
+            return rows
+        native = Grid(self.fps[key], self.grid.stride)
+        return resampled(rows, native, self.grid, self.grid.count(native.step * len(rows))).astype(rows.dtype)
+
+    def row_counts(self) -> dict[str, int]:
+        """Rows of each readable file, from its header alone."""
+        counts = {}
+        for key, paths in self.files.items():
+            with open(paths[0], "rb") as file:
+                try:
+                    counts[key] = header(file)[0][0]
+                except (ValueError, IndexError):
+                    continue
+        return counts
+
+
+def found_packs(folders: Iterable[Path], kind: str, annotations: Annotations) -> Iterator[Source]:
+    """Every pack of a kind, cbp or vlp, in a dataset's folders, in the order in which they are preferred."""
+    folders = list(folders)
+    finders = {"cbp": (_joint, _two_stream, _per_video), "vlp": (_ours, _clip)}[kind]
+    seen: set[Path] = set()
+    for find in finders:
+        for folder in folders:
+            for source in find(folder, annotations):
+                if source.path.resolve() not in seen and not of_another(source.path, annotations.dataset):
+                    seen.add(source.path.resolve())
+                    yield source
+
+
+LOOKED_FOR = {
+    "cbp": "*-I3D-JOINTFeatures.npy (W-TALC), [features/]{train,test}/{rgb,flow}/VIDEO.npy (CoLA),"
+    " [features/]*i3d*/VIDEO.npy (ActionFormer)",
+    "vlp": "vlp/*/meta.json (written by this library), *CLIP*/[{train,test}/]VIDEO.npy (foreign CLIP packs)",
+}
+"files that :func:`found_packs` looks for, by kind"
+
+
+def _joint(folder: Path, annotations: Annotations) -> Iterator[Source]:
+    """W-TALC / CO2-Net: one object array; names by row stand in the annotations beside it, or in those given."""
+    for path in sorted(folder.glob("*-JOINTFeatures.npy")):
+        prefix = re.sub(r"-[^-]*-JOINTFeatures\.npy$", "", path.name)
+        names = path.parent / f"{prefix}-Annotations" / "videoname.npy"
+        ids = tuple(annotations.videos)
+        if names.exists():
+            ids = tuple(read_names(names))
+            if not set(ids) & set(annotations.videos) and names.with_name("url.npy").exists():
+                ids = tuple(url[-11:] for url in read_names(names.with_name("url.npy")))
+        grid = Grid(10, 4) if "-UNT-" in path.name else I3D_GRID
+        status = path.stat()
+        listed = [(str(path), status.st_size, status.st_mtime_ns)]
+        files: dict[str, tuple[str, ...]] = {path.name: (str(path),)}
+        yield Source("cbp", "w-talc", path, grid, files, stamp(listed, ids), status.st_size, joint=ids)
+
+
+def _two_stream(folder: Path, annotations: Annotations) -> Iterator[Source]:
+    """CoLA / BaS-Net: a folder per subset and modality, one file a video in each."""
+    for top in (folder, folder / "features"):
+        pairs = [(top / subset / "rgb", top / subset / "flow") for subset in SUBSETS]
+        streams: list[tuple[Path, ...]] = [pair for pair in pairs if pair[0].is_dir() or pair[1].is_dir()]
+        if streams:
+            yield _files("cbp", "cola", top, I3D_GRID, streams)
+
+
+def _per_video(folder: Path, annotations: Annotations) -> Iterator[Source]:
+    """ActionFormer / OpenTAD: one joint file a video; THUMOS14's follow the native rate of each video."""
+    for top in _named(folder, "i3d"):
+        source = _files("cbp", "actionformer", top, None, [(top,)])
+        source.fps = {
+            name: video.fps
+            for name, video in annotations.videos.items()
+            if annotations.dataset == "thumos14" and abs(video.fps / 30 - 1) > RATE_TOLERANCE
+        }
+        yield source
+
+
+def _ours(folder: Path, annotations: Annotations) -> Iterator[Source]:
+    """What :func:`wtal_lib.data.features.write_vlp_pack` writes."""
+    for path in sorted({*folder.glob("meta.json"), *folder.glob("*/meta.json"), *folder.glob("vlp/*/meta.json")}):
+        meta, grid = read_meta(path)
+        source = _files("vlp", "vlp", path.parent, grid, [(path.parent / "features",)])
+        source.meta = meta
+        yield source
+
+
+def _clip(folder: Path, annotations: Annotations) -> Iterator[Source]:
+    """CLIP features of other projects: flat, or a folder per subset; their rate is given or inferred."""
+    for top in _named(folder, "clip"):
+        parts = [top / subset for subset in SUBSETS if (top / subset).is_dir()] or [top]
+        yield _files("vlp", "clip", top, None, [(part,) for part in parts])
+
+
+def _named(folder: Path, word: str) -> list[Path]:
+    """Folders called after ``word``: ``folder`` itself, those in it and in its ``features/``."""
+    inside = [folder, *folder.glob("*/"), *folder.glob("features/*/")]
+    return [path for path in sorted(inside) if word in path.name.lower() and not (path / "meta.json").exists()]
+
+
+def _files(kind: str, layout: str, path: Path, grid: Grid | None, streams: list[tuple[Path, ...]]) -> Source:
+    """A pack of one file a video in each folder of a stream."""
+    files: dict[str, tuple[str, ...]] = {}
+    listed: list[tuple[str, int, int]] = []
+    for folders in streams:
+        for folder in folders:
+            if folder.is_dir():
+                entries = sorted((e for e in os.scandir(folder) if e.name.endswith(".npy")), key=lambda e: e.name)
+                for entry in entries:
+                    status = entry.stat()
+                    files[entry.name[:-4]] = (*files.get(entry.name[:-4], ()), entry.path)
+                    listed.append((entry.path, status.st_size, status.st_mtime_ns))
+    size = sum(size for _, size, _ in listed)
+    return Source(kind, layout, path, grid, files, stamp(listed), size)
+
+
+def inferred_grid(counts: dict[str, int], durations: dict[str, float], where: Path) -> tuple[Grid, str]:
+    """The grid whose rate fits rows and durations (seconds) of most videos, and a remark where none in use fits well.
+
+    Raises:
+        ValueError: No duration is known.
+    """
+    rates = [count / durations[name] for name, count in counts.items() if durations.get(name, math.nan) > 0]
+    if not rates:
+        raise ValueError(
+            f"{where}: expected rows whose rate follows from the videos' durations, but no duration is known; give fps"
+            " and stride, or annotations with durations"
+        )
+    rate = float(np.median(rates))
+    nearest = min(RATES, key=lambda grid: abs(math.log(rate * grid.step)))
+    if abs(rate * nearest.step - 1) <= RATE_TOLERANCE:
+        return nearest, ""
+    return Grid(rate, 1), f"its rate, {rate:.3f} rows a second, is none of those in use; give fps and stride if known"

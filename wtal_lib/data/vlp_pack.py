@@ -1,0 +1,93 @@
+"""The VLP pack, this library's own format for embeddings of a vision-language model: written here, read here.
+
+``meta.json`` says what the embeddings are and at what rate, ``text.npy`` holds a (classes, width) row for each class
+name, ``features/VIDEO.npy`` (snippets, width) float16; all rows have unit length.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from wtal_lib.data.files import UnreadableError, read_array, read_json, replacing
+from wtal_lib.data.segments import Grid
+
+META = ("model", "pretrained", "fps", "stride", "embed_dim", "logit_scale", "classes", "templates")
+"what meta.json must say"
+REMEDY = "write the pack again"
+
+
+def write_vlp_pack(
+    folder: str | Path,
+    *,
+    meta: dict[str, Any],
+    text_ce: Float[np.ndarray, "c e"],
+    features: Iterable[tuple[str, np.ndarray]],
+) -> None:
+    """Nothing; ``folder`` holds the pack: the features of each video as they come, ``text.npy``, at last ``meta.json``.
+
+    Each file appears whole or not at all, and what a killed run leaves is not taken for a pack.
+
+    Raises:
+        ValueError: Meta data, text and features do not fit each other, or a video's name is no file name.
+    """
+    folder = Path(folder)
+    missing = [name for name in META if name not in meta]
+    if missing:
+        raise ValueError(f"expected meta data with {', '.join(META)}, but {', '.join(missing)} are missing; add them")
+    if text_ce.shape != (len(meta["classes"]), meta["embed_dim"]):
+        wanted = (len(meta["classes"]), meta["embed_dim"])
+        raise ValueError(
+            f"expected text rows {wanted} as classes and embed_dim say, got {text_ce.shape}; make them agree"
+        )
+    for name, rows in features:
+        if rows.shape[1:] != (meta["embed_dim"],) or Path(name).name != name:
+            raise ValueError(
+                f"expected rows of width {meta['embed_dim']} under a plain name, got {rows.shape} for {name!r}"
+            )
+        with replacing(folder / "features" / f"{name}.npy") as file:
+            np.save(file, rows.astype(np.float16))
+    with replacing(folder / "text.npy") as file:
+        np.save(file, text_ce.astype(np.float32))
+    with replacing(folder / "meta.json") as file:
+        file.write(json.dumps(meta, indent=1).encode())
+
+
+def read_meta(path: Path) -> tuple[dict[str, Any], Grid]:
+    """What a pack's ``meta.json`` says, and the snippet grid it names.
+
+    Raises:
+        UnreadableError: It says less than :data:`META`, or something else.
+    """
+    expected = f"the json of a VLP pack, with {', '.join(META)}"
+    meta = read_json(path, expected, REMEDY)
+    try:
+        missing = [name for name in META if name not in meta]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} are missing")
+        grid = Grid(float(meta["fps"]), float(meta["stride"]))
+        return {**meta, "embed_dim": int(meta["embed_dim"]), "classes": [str(name) for name in meta["classes"]]}, grid
+    except (TypeError, ValueError) as error:
+        raise UnreadableError(f"{path}: expected {expected}, but {error}; {REMEDY}") from error
+
+
+def read_text(folder: Path, meta: dict[str, Any], classes: tuple[str, ...], width: int) -> Float[np.ndarray, "c e"]:
+    """Text rows of ``classes``, in their order, float32, as wide as the pack's features.
+
+    Raises:
+        UnreadableError: The pack lacks a class, or its text does not fit its meta data and features.
+    """
+    path, expected = folder / "text.npy", f"finite text rows {(len(meta['classes']), width)}"
+    text = read_array(path, expected, REMEDY, "f").astype(np.float32)
+    if text.shape != (len(meta["classes"]), width) or not np.isfinite(text).all():
+        raise UnreadableError(f"{path}: expected {expected}, as wide as the features, got {text.shape}; {REMEDY}")
+    index = {label: i for i, label in enumerate(meta["classes"])}
+    missing = [label for label in classes if label not in index]
+    if missing:
+        raise UnreadableError(f"{path}: expected a row for each class, but {', '.join(missing[:3])} lack one; {REMEDY}")
+    return text[[index[label] for label in classes]]

@@ -1,0 +1,87 @@
+"""Writes annotations and features in the W-TALC / CO2-Net layout, as the community's own loaders read it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from wtal_lib.data.annotations import Annotations
+from wtal_lib.data.files import replacing
+
+PREFIX = {"thumos14": "Thumos14reduced", "activitynet12": "ActivityNet1.2"}
+"what the layout's files begin with"
+SUBSETS = {
+    "thumos14": {"train": "validation", "test": "test"},
+    "activitynet12": {"train": "training", "test": "validation"},
+}
+"what the layout calls the two subsets"
+
+
+def write_wtalc_pack(folder: Path, annotations: Annotations, rows: Callable[[str], np.ndarray]) -> None:
+    """Nothing; ``folder`` holds ``<name>-Annotations/*.npy`` and ``<name>-I3D-JOINTFeatures.npy``, each whole.
+
+    ``rows`` gives the (t, d) features of a video by name; it is asked video by video, and none is kept.
+    """
+    prefix = PREFIX[annotations.dataset]
+    for name, column in _columns(annotations).items():
+        with replacing(folder / f"{prefix}-Annotations" / f"{name}.npy") as file:
+            np.save(file, column, allow_pickle=True)
+    ambiguous = [(v.name, a, b) for v in annotations.videos.values() for a, b in v.ambiguous]
+    if ambiguous:
+        with replacing(folder / f"{prefix}-Annotations" / "Ambiguous_test.txt") as file:
+            file.write("".join(f"{name}  {a:.1f} {b:.1f}\n" for name, a, b in ambiguous).encode())
+    with replacing(folder / f"{prefix}-I3D-JOINTFeatures.npy") as file:
+        _save_objects(file, [_Later(rows, name) for name in annotations.videos])
+
+
+def _columns(annotations: Annotations) -> dict[str, np.ndarray]:
+    """The layout's parallel lists by file name."""
+    videos = list(annotations.videos.values())
+    words = SUBSETS[annotations.dataset]
+    duration = np.array([video.duration for video in videos], dtype=np.float64)
+    columns = {
+        "videoname": np.array([video.name.encode() for video in videos]),
+        "subset": np.array([words[video.subset].encode() for video in videos]),
+        "duration": duration[:, None] if annotations.dataset == "thumos14" else duration,
+        "classlist": np.array([name.encode() for name in annotations.classes]),
+        "labels": _objects([list(video.instance_labels) for video in videos]),
+        "labels_all": _objects([list(video.labels) for video in videos]),
+        "segments": _objects([video.segments.tolist() for video in videos]),
+        "original_fps": np.array([video.fps for video in videos], dtype=np.float64),
+    }
+    if any(video.youtube_id for video in videos):
+        columns["url"] = np.array([f"https://www.youtube.com/watch?v={video.youtube_id}".encode() for video in videos])
+    return columns
+
+
+def _objects(rows: Sequence[Any]) -> np.ndarray:
+    array = np.empty(len(rows), dtype=object)
+    array[:] = rows
+    return array
+
+
+class _Later:
+    """Features of a video, made when they are pickled."""
+
+    def __init__(self, rows: Callable[[str], np.ndarray], name: str) -> None:
+        self.rows, self.name = rows, name
+
+
+class _Streaming(pickle.Pickler):
+    """Pickles each placeholder as the array it stands for."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """How an object is rebuilt; ``NotImplemented`` leaves it to pickle."""
+        return obj.rows(obj.name).__reduce__() if isinstance(obj, _Later) else NotImplemented
+
+
+def _save_objects(file: BinaryIO, rows: Sequence[_Later]) -> None:
+    """What ``np.save`` writes of an object array, without ever holding more than one row."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": (len(rows),)})
+    pickler = _Streaming(file, protocol=4)
+    pickler.fast = True  # no memo, which would keep every row that was written
+    pickler.dump(_objects(rows))

@@ -1,0 +1,56 @@
+"""Checkpoints: one safetensors file, its JSON in the header, its content under a checksum, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from wtal_lib.data.files import replacing
+
+
+def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        total.update(name.encode())
+        total.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
+    """Nothing; tensors and JSON content are on disk under ``path``, or ``path`` is as it was.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; the unfinished file is removed.
+    """
+    text = json.dumps(content, sort_keys=True)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    blob = save(plain, metadata={"content": text, "sha256": _checksum(plain, text)})
+    with replacing(path) as file:
+        file.write(blob)
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the JSON content of a checkpoint. Runs no code from the file.
+
+    Raises:
+        ValueError: the file is damaged or no checkpoint of ours.
+        FileNotFoundError: there is none.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); delete it, the run starts anew") from None
+    if "content" not in header or header.get("sha256") != _checksum(tensors, header["content"]):
+        raise ValueError(f"{path} is damaged: its content does not match its checksum; delete it, the run starts anew")
+    return tensors, json.loads(header["content"])

@@ -1,0 +1,110 @@
+"""The terms that a step adds up: pure functions of logits, attention and labels.
+
+Every term is a mean over videos of a quantity that neither padding nor the number of classes rescales: a classification
+term is a cross-entropy summed over the video's own labels (never averaged over all C classes, which is what makes
+20-class settings fail on 100 classes), an attention term is a mean over the real snippets.
+
+Class logits have C + 1 columns, background last.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from wtal_lib.method.config import Losses
+from wtal_lib.method.pooling import masked_mean, top_k_mean
+
+
+def video_cross_entropy(
+    logit: Float[Tensor, "b t k"], mask: Bool[Tensor, "b t"], y: Float[Tensor, "b k"], share: float
+) -> Float[Tensor, ""]:
+    """Cross-entropy of the pooled logits against the video labels, spread evenly over a video's labels.
+
+    ``-sum_c y_c / |y| * log softmax(top-k mean of logit)_c``, averaged over the videos that have a label; 0 when none
+    has. The gradient of a labelled class is ``p_c - y_c / |y|`` whatever C is (W-TALC eq. 3, BaS-Net).
+    """
+    pooled = top_k_mean(logit, mask, share)
+    labelled = y.sum(dim=1) > 0
+    target = y / y.sum(dim=1, keepdim=True).clamp(min=1)
+    entropy = -(target * functional.log_softmax(pooled, dim=1)).sum(dim=1)
+    return (entropy * labelled).sum() / labelled.sum().clamp(min=1)
+
+
+def agreement(
+    logit: Float[Tensor, "b t k"], attention: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]
+) -> Float[Tensor, ""]:
+    """Mean of ``|1 - p_background - attention|``: two ways to call a snippet action, made to agree (CO2-Net)."""
+    background = logit.softmax(dim=2)[..., -1]
+    return masked_mean((1 - background - attention).abs(), mask).mean()
+
+
+def video_label_terms(
+    logit: Float[Tensor, "b t k"],
+    attention: Float[Tensor, "b t"],
+    mask: Bool[Tensor, "b t"],
+    y: Float[Tensor, "b c"],
+    share: float,
+) -> dict[str, Float[Tensor, ""]]:
+    """The terms that need video labels only: ``raw``, ``suppressed``, ``sparsity`` and ``agreement``.
+
+    An untrimmed video holds background somewhere (raw: background is a label of every labelled video), and under the
+    attention it should hold none (suppressed), after BaS-Net (Lee et al., AAAI 2020).
+    """
+    some = (y.sum(dim=1, keepdim=True) > 0).to(y.dtype)
+    with_background = torch.cat([y, some], dim=1)
+    without = torch.cat([y, torch.zeros_like(some)], dim=1)
+    return {
+        "raw": video_cross_entropy(logit, mask, with_background, share),
+        "suppressed": video_cross_entropy(logit * attention[:, :, None], mask, without, share),
+        "sparsity": masked_mean(attention, mask).mean(),
+        "agreement": agreement(logit, attention, mask),
+    }
+
+
+def balanced_bce(
+    logit: Float[Tensor, "..."], target: Float[Tensor, "..."], keep: Bool[Tensor, "..."]
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy over the kept entries, foreground and background (target from and below 1/2) alike.
+
+    0 when none is kept; where only one side is kept, its mean alone.
+    """
+    value = functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
+    sides = [keep & (target >= 0.5), keep & (target < 0.5)]
+    means = [(value * side).sum() / side.sum().clamp(min=1) for side in sides]
+    present = [side.any().to(value.dtype) for side in sides]
+    return (means[0] * present[0] + means[1] * present[1]) / (present[0] + present[1]).clamp(min=1)
+
+
+def activation_logit(logit: Float[Tensor, "b t k"]) -> Float[Tensor, "b t c"]:
+    """Logit of each class's activation, ``log p_c / (1 - p_c)`` with p the softmax over classes and background."""
+    log_p = functional.log_softmax(logit, dim=2)[..., :-1]
+    return log_p - torch.log1p(-log_p.exp().clamp(max=1 - 1e-6))
+
+
+def distillation(
+    logit: Float[Tensor, "b t k"],
+    attention: Float[Tensor, "b t"],
+    target: Float[Tensor, "b t c"],
+    keep: Bool[Tensor, "b t c"],
+    into: str,
+) -> Float[Tensor, ""]:
+    """The student against confident pseudo-labels: its labelled class up on foreground, down on background.
+
+    ``into="activation"`` teaches each kept class activation; ``"attention"`` teaches the attention the greatest target
+    of the snippet, where any class is kept; ``"both"`` adds the two.
+    """
+    terms = []
+    if into != "attention":
+        terms.append(balanced_bce(activation_logit(logit), target, keep))
+    if into != "activation":
+        best = target.masked_fill(~keep, 0.0).amax(dim=2)
+        terms.append(balanced_bce(torch.logit(attention, eps=1e-6), best, keep.any(dim=2)))
+    return torch.stack(terms).sum()
+
+
+def total(terms: dict[str, Float[Tensor, ""]], weights: Losses) -> Float[Tensor, ""]:
+    """The weighted sum of the terms, each by the weight of its name."""
+    return torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()

@@ -1,0 +1,127 @@
+"""A run in progress: both branches, their running means and optimizers; drawn, kept on disk and restored."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wtal_lib.method import checkpoint
+from wtal_lib.method.batches import Batches
+from wtal_lib.method.config import Config
+from wtal_lib.method.models import CbpBranch, VlpBranch
+from wtal_lib.method.schedule import Name
+from wtal_lib.settings import digest, to_dict
+
+BRANCHES: tuple[Name, ...] = ("cbp", "vlp")
+
+
+@dataclass
+class State:
+    """A run in progress: both branches, their running means, their optimizers, and what has happened so far."""
+
+    branches: dict[Name, nn.Module]
+    averages: dict[Name, nn.Module]
+    "running means of the weights: they teach, and they are what is reported"
+    optimizers: dict[Name, torch.optim.Optimizer]
+    done: int = 0
+    "phases completed"
+    history: list[dict[str, Any]] = field(default_factory=list)
+    "one entry a phase: mean of each loss term, quality of the pseudo-labels, seconds"
+    said: dict[Name, dict[str, Tensor]] = field(default_factory=lambda: {name: {} for name in BRANCHES})
+    """by branch and video, (t, k): the evidence of its running mean as it stands, of the labelled classes. A branch
+    that a phase does not train would say the same again: it is not asked twice"""
+
+
+def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float, device: str = "cpu") -> State:
+    """A run before its first update, its weights drawn from ``config.seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        branches: dict[Name, nn.Module] = {
+            "cbp": CbpBranch(batches.moments("cbp"), len(batches.classes), config.cbp),
+            "vlp": VlpBranch(batches.moments("vlp"), text, logit_scale, config.vlp),
+        }
+    for branch in branches.values():
+        branch.to(device)
+    optimizers: dict[Name, torch.optim.Optimizer] = {
+        name: torch.optim.AdamW(
+            [weight for weight in branches[name].parameters() if weight.requires_grad],
+            lr=getattr(config, name).learning_rate,
+            weight_decay=config.training.weight_decay,
+            fused=True,
+        )
+        for name in BRANCHES
+    }
+    averages = {name: copy.deepcopy(branch).eval().requires_grad_(False) for name, branch in branches.items()}
+    return State(branches, averages, optimizers)
+
+
+def identity(config: Config, batches: Batches) -> str:
+    """Hash of all that must be equal for a checkpoint to go on: the configuration and the data."""
+    return digest({"config": to_dict(config), "data": batches.fingerprint})
+
+
+def save(config: Config, batches: Batches, state: State, folder: Path) -> None:
+    """Nothing; the run so far is in ``folder/last.safetensors``, and what was there before in ``previous``."""
+    tensors: dict[str, Tensor] = {}
+    for name in BRANCHES:
+        tensors |= {f"{name}.weights.{key}": value for key, value in state.branches[name].state_dict().items()}
+        tensors |= {f"{name}.average.{key}": value for key, value in state.averages[name].state_dict().items()}
+        for i, moments in state.optimizers[name].state_dict()["state"].items():
+            tensors |= {f"{name}.adam.{i}.{key}": value for key, value in moments.items()}
+        tensors |= {f"{name}.said.{video}": value for video, value in state.said[name].items()}
+    last = folder / "last.safetensors"
+    if last.exists():
+        os.replace(last, folder / "previous.safetensors")
+    content = {"identity": identity(config, batches), "done": state.done, "history": state.history}
+    checkpoint.write(last, tensors, content)
+
+
+def resume(config: Config, batches: Batches, state: State, folder: Path) -> None:
+    """Nothing; ``state`` is where the newest whole checkpoint of ``folder`` left off, or untouched where there is none.
+
+    A damaged checkpoint is set aside as ``….damaged`` and the one before it taken.
+
+    Raises:
+        ValueError: a whole checkpoint, but of another configuration, width or data.
+    """
+    for path in (folder / "last.safetensors", folder / "previous.safetensors"):
+        if not path.is_file():
+            continue
+        try:
+            tensors, content = checkpoint.read(path)
+        except ValueError:
+            os.replace(path, path.with_suffix(".damaged"))
+            continue
+        if content["identity"] != identity(config, batches):
+            raise ValueError(
+                f"{path} belongs to another configuration or other data ({content['identity']}, expected"
+                f" {identity(config, batches)}); choose another folder, or delete it to start anew"
+            )
+        _restore(state, tensors)
+        state.done, state.history = content["done"], content["history"]
+        return
+
+
+def _restore(state: State, tensors: Mapping[str, Tensor]) -> None:
+    """Nothing; branches, running means and optimizers hold what a checkpoint held."""
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+    for name in BRANCHES:
+        state.branches[name].load_state_dict(part(f"{name}.weights."))
+        state.averages[name].load_state_dict(part(f"{name}.average."))
+        state.said[name] = part(f"{name}.said.")
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in part(f"{name}.adam.").items():
+            i, _, what = key.partition(".")
+            moments.setdefault(int(i), {})[what] = value
+        groups = state.optimizers[name].state_dict()["param_groups"]
+        state.optimizers[name].load_state_dict({"state": moments, "param_groups": groups})

@@ -1,0 +1,130 @@
+"""Which data a run or a notebook reads: real packs where they are found, simulated features where they are not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from wtal_lib.data.annotations import Annotations, data_root, find_annotations, known_dataset
+from wtal_lib.data.features import Pack, find_pack, marked
+from wtal_lib.settings import unknown
+from wtal_lib.simulate.packs import SimulatedPack, World, difficulty, simulate
+
+SOURCES = ("auto", "real", "simulated")
+"real where everything needed is found, else simulated; real or an error; simulated over the annotations that are found"
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Annotations and both modalities, and whether they are real."""
+
+    dataset: str
+    source: Literal["real", "simulated"]
+    "simulated as soon as one of the packs that were asked for is"
+    found: Annotations | None
+    "the annotations on this disk, all of them; None where there are none"
+    annotations: Annotations
+    "the annotations the features belong to: those found, those of the simulated world, or drawn ones"
+    cbp: Pack | SimulatedPack | None
+    vlp: Pack | SimulatedPack | None
+    "None where it was not asked for and not found"
+    world: World | None
+    "the simulated world behind simulated packs; None where packs were read from disk"
+    missing: Mapping[str, str]
+    "by kind of data, why it was not found"
+
+    @property
+    def structure(self) -> Literal["real", "simulated"]:
+        """Whether the temporal structure (videos, classes, instances) is real, whatever the features are."""
+        return "simulated" if marked(self.annotations) else "real"
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """What the data are, by kind: equal for equal content, whatever folder it came from."""
+        packs = {pack.kind: pack.fingerprint for pack in (self.cbp, self.vlp) if pack is not None}
+        return {"annotations": fingerprint(self.annotations), **packs}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Where data come from, in words that travel: a worker on another machine opens the same data from them."""
+
+    dataset: str = "thumos14"
+    source: str = "auto"
+    "one of SOURCES"
+    root: str = ""
+    "data root; empty for $WTAL_DATA or data/, where nothing is no error"
+    profile: str = "quick"
+    "size of the simulated world"
+    world: int = 0
+    "seed of the simulated world; one world serves all seeds of a run, as one dataset does"
+    setting: str = "middle"
+    "difficulty of the simulated world"
+
+
+def open_data(spec: Spec, needs: Sequence[str] = ("cbp", "vlp")) -> Data:
+    """The data of a spec; what ``needs`` names is simulated where it is not found and the source allows it.
+
+    Raises:
+        ValueError: an unknown dataset, source, profile or setting; data that are there but broken.
+        FileNotFoundError: the source is real and something needed is missing, with all the places looked at; or a
+            ``root`` that is not there.
+    """
+    if spec.source not in SOURCES:
+        raise ValueError(unknown(spec.source, list(SOURCES), "source"))
+    dataset, root = known_dataset(spec.dataset), data_root(spec.root or None)
+    if spec.root and not root.is_dir():
+        raise FileNotFoundError(f"data root {root} is not a folder; give the one that holds {dataset}/, or none")
+    found, packs, missing = _look(root, dataset)
+    whole = found is not None and set(needs) <= set(packs)
+    ours = [kind for kind in needs if kind in packs and marked(packs[kind])]
+    real = whole and not ours and not marked(found)
+    if spec.source == "real" and not real:
+        raise FileNotFoundError(_why_not_real(dataset, root, needs, missing, ours))
+    if (spec.source == "simulated" and not ours) or not whole:
+        knobs = difficulty(spec.setting, dataset=dataset, profile=spec.profile, seed=spec.world)
+        world = simulate(knobs, found)
+        return Data(dataset, "simulated", found, world.annotations, world.cbp, world.vlp, world, missing)
+    assert found is not None
+    kind: Literal["real", "simulated"] = "real" if real else "simulated"
+    return Data(dataset, kind, found, found, packs.get("cbp"), packs.get("vlp"), None, missing)
+
+
+def _look(root: Path, dataset: str) -> tuple[Annotations | None, dict[str, Pack], dict[str, str]]:
+    """Annotations and packs on this disk, and why the others were not found; what is found but broken is an error."""
+    packs: dict[str, Pack] = {}
+    missing: dict[str, str] = {}
+    try:
+        found = find_annotations(root, dataset)
+    except FileNotFoundError as error:
+        return None, packs, {"annotations": str(error)}
+    for kind in ("cbp", "vlp"):
+        try:
+            packs[kind] = find_pack(root, dataset, kind, found)
+        except FileNotFoundError as error:
+            missing[kind] = str(error)
+    return found, packs, missing
+
+
+def _why_not_real(
+    dataset: str, root: Path, needs: Sequence[str], missing: Mapping[str, str], ours: Sequence[str]
+) -> str:
+    kinds = [kind for kind in ("annotations", *needs) if kind in missing]
+    lines = [f"source is 'real', but not everything real was found for {dataset} in {root}"]
+    lines += [missing[kind] for kind in kinds]
+    lines += [f"the {kind} pack is marked as simulated" for kind in ours]
+    lines += [] if kinds or ours else ["the annotations are marked as simulated"]
+    return "; ".join(lines) + ". Use source='auto' to go on with simulated features"
+
+
+def fingerprint(annotations: Annotations) -> str:
+    """Hash of what annotations say, equal for equal videos, labels and segments whatever file they came from."""
+    content = [
+        (video.name, video.subset, video.labels, video.instance_labels, video.segments.tolist())
+        for video in annotations.videos.values()
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -1,0 +1,268 @@
+"""Opens a notebook: parameters checked, generators seeded, data found; then keeps its results, claims and record.
+
+``study = open_study("01_data", globals())`` is a notebook's first call. Results are held in memory until
+:meth:`Study.close`, which writes them all: a notebook that fails on the way leaves the last good results as they were.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
+
+from wtal_lib.data.features import Pack, marked
+from wtal_lib.data.files import replacing
+from wtal_lib.figures.style import theme
+from wtal_lib.runs import records
+from wtal_lib.runs.sources import Data, Spec, open_data
+from wtal_lib.settings import to_dict
+from wtal_lib.simulate.packs import SimulatedPack
+from wtal_lib.studies import gallery
+from wtal_lib.studies.parameters import PARAMETERS, check_parameters
+
+RestsOn = Literal["features", "annotations", "detections"]
+"What a result would change with: features and annotations, annotations alone, or neither but somebody's detections"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Study(Data):
+    """An open notebook: its data, and what it keeps. Made by :func:`open_study`."""
+
+    name: str
+    parameters: dict[str, Any]
+    spec: Spec
+    "where the data come from, for the runs of a sweep"
+    root: Path
+    folder: Path
+    "where results go: results/<source>/<dataset>/<name>, the source being real, simulated or random-weights"
+    started: float
+    "of the monotonic clock, seconds"
+    claims: dict[str, bool] = field(default_factory=dict)
+    "what was asked of the data, and whether it holds"
+    broken: set[str] = field(default_factory=set)
+    "the claims among them without which there is no result"
+    files: dict[str, tuple[bytes, RestsOn]] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that were asked for; one run each."""
+        return list(self.parameters["seeds"])
+
+    @property
+    def runs(self) -> Path:
+        """The store of the runs that all notebooks on these data share: results/<source>/<dataset>/runs."""
+        return self.folder.parent / "runs"
+
+    def simulated_parts(self, rests_on: RestsOn = "features") -> str:
+        """What is simulated in a result that rests on annotations, or on features too; empty when nothing is."""
+        if rests_on == "features" and self.source == "simulated":
+            return "simulated features" + ("" if self.structure == "real" else " and annotations")
+        return "simulated annotations" if rests_on != "detections" and self.structure == "simulated" else ""
+
+    def figure(
+        self, name: str, drawn: Figure | Axes | Sequence[Axes], data: pd.DataFrame, rests_on: RestsOn = "features"
+    ) -> None:
+        """Nothing; keeps a figure, or that of some axes, as PNG and SVG and the data behind it as CSV.
+
+        What is simulated is stamped into it. Equal figures give equal bytes. The notebook's front end shows the figure,
+        as it shows every open one.
+        """
+        first = drawn[0] if isinstance(drawn, Sequence) else drawn
+        figure = cast(Figure, first.figure)
+        if all(ax.get_subplotspec() is None for ax in figure.axes):  # placed by hand: no engine may move them
+            figure.set_layout_engine(PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True))
+        stamp = self.simulated_parts(rests_on)
+        if stamp:
+            figure.supxlabel(stamp, x=0.995, ha="right", fontsize=7, color="0.4", style="italic")
+        with mpl.rc_context({"svg.hashsalt": name}):
+            for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+                held = io.BytesIO()
+                figure.savefig(held, format=kind, dpi=200, metadata=metadata)
+                self._keep(f"{name}.{kind}", held.getvalue(), rests_on)
+        self._keep(f"{name}.csv", data.to_csv(index=False, float_format="%.6g"), rests_on)
+
+    def table(
+        self, name: str, frame: pd.DataFrame, caption: str = "", rests_on: RestsOn = "features", digits: int = 6
+    ) -> pd.DataFrame:
+        """The frame to ``digits`` decimals, for the notebook to show.
+
+        It is kept unrounded, as CSV and as Markdown with its caption and what is simulated: rounded twice, 43.654 would
+        be 43.65 and then 43.6.
+        """
+        lines = [caption.rstrip("."), self.simulated_parts(rests_on).capitalize()]
+        header = ". ".join(line for line in lines if line)
+        self._keep(f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"), rests_on)
+        self._keep(f"{name}.md", (f"{header}.\n\n" if header else "") + records.markdown(frame), rests_on)
+        return frame.round(digits)
+
+    def check(self, claim: str, holds: bool) -> None:
+        """Nothing, when a claim holds; it goes into the record.
+
+        Raises:
+            AssertionError: it does not hold, which fails the notebook and leaves the last good results in place.
+        """
+        self.claims[claim] = bool(holds)
+        self.broken.discard(claim)
+        if not holds:
+            self.broken.add(claim)
+            raise AssertionError(f"a claim of this notebook does not hold on these data: {claim}")
+
+    def shows(self, claim: str, holds: bool, *, not_on: str = "") -> None:
+        """Nothing; keeps whether an experiment bears a claim out, for :meth:`close` and the record to say.
+
+        On real features either answer is a result. On simulated ones, whose worlds are known, a claim that does not
+        hold fails the notebook as :meth:`check` does, but on the dataset ``not_on``, where it is known not to.
+
+        Raises:
+            AssertionError: as :meth:`check`.
+        """
+        if self.source == "simulated" and self.dataset != not_on:
+            self.check(claim, holds)
+        self.claims[claim] = bool(holds)
+
+    def close(self) -> str:
+        """What was written, in a line; results and ``record.json`` then lie in the study's folder, each file whole.
+
+        Files that an earlier run of this notebook wrote and this one did not are removed.
+
+        Raises:
+            AssertionError: what was checked does not hold; nothing is written.
+            OSError: the disk is full, or what else keeps a file from being written; each old or new file is whole.
+        """
+        for claim in sorted(self.broken):
+            self.check(claim, False)
+        record = self.record()
+        before = self.folder / "record.json"
+        try:
+            stale = set(records.read_record(before)["files"]) - set(self.files)
+        except (OSError, ValueError):
+            stale = set()
+        contents = {name: content for name, (content, _) in self.files.items()}
+        for name, content in {**contents, before.name: (json.dumps(record, indent=1) + "\n").encode()}.items():
+            with replacing(self.folder / name) as file:
+                file.write(content)
+        for name in stale:
+            if re.fullmatch(r"\w+\.(png|svg|csv|md)", name):
+                (self.folder / name).unlink(missing_ok=True)
+        gallery.write(self.folder.parents[2], self.root / "notebooks")
+        against = "".join(
+            f"; does not hold on these data: {claim}" for claim, holds in self.claims.items() if not holds
+        )
+        return (
+            f"{sum(self.claims.values())} of {len(self.claims)} claims hold; {len(self.files)} files and record.json in"
+            f" {self._shown(self.folder)}; {record['wall_seconds']:.0f} s, at most {record['peak_memory_mib']:.0f} MiB"
+            f"{against}"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Everything a reader needs to trust the results or make them again, as JSON values."""
+        packs = {pack.kind: self._described(pack) for pack in (self.cbp, self.vlp) if pack}
+        return {
+            "study": self.name,
+            "parameters": {**self.parameters, **{name: self._relative(name) for name in ("data_root", "results")}},
+            "source": self.source,
+            "structure": self.structure,
+            "data": {"annotations": self._annotations_described(), **packs, "missing": sorted(self.missing)},
+            "simulator": to_dict(self.world.config) if self.world else None,
+            "method": records.method_digest(),
+            "notebook": gallery.notebook_digest(self.root / "notebooks" / f"{self.name}.ipynb"),
+            "code": records.code_state(self.root),
+            "environment": records.environment(),
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "wall_seconds": round(time.monotonic() - self.started, 2),
+            "peak_memory_mib": round(records.peak_memory(), 1),
+            "claims": [{"claim": claim, "holds": holds} for claim, holds in self.claims.items()],
+            "files": {
+                name: {"sha256": records.sha256(content), "simulated": self.simulated_parts(rests_on)}
+                for name, (content, rests_on) in sorted(self.files.items())
+            },
+        }
+
+    def __repr__(self) -> str:
+        profile, seeds = self.parameters["profile"], self.parameters["seeds"]
+        videos, classes = len(self.annotations.videos), len(self.annotations.classes)
+        lines = [
+            f"{self.name} on {self.dataset}, profile {profile}, seeds {seeds}",
+            f"annotations   {self.structure}, layout {self.annotations.layout}: {videos} videos, {classes} classes",
+        ]
+        for pack in (pack for pack in (self.cbp, self.vlp) if pack):
+            kind = "simulated" if marked(pack) else "real"
+            shape = f"{len(pack)} videos, width {pack.width}, {pack.grid.step:g} s a snippet"
+            lines += [f"{pack.kind.upper()} features  {kind}, layout {pack.layout}: {shape}"]
+        return "\n".join([*lines, f"results       {self._shown(self.folder)}"])
+
+    def _keep(self, name: str, content: bytes | str, rests_on: RestsOn) -> None:
+        if not re.fullmatch(r"\w+\.\w+", name):
+            raise ValueError(f"a result is named by letters, digits and underscores, got {name!r}")
+        self.files[name] = (content.encode() if isinstance(content, str) else content, rests_on)
+
+    def _shown(self, path: Path | None) -> str | None:
+        """A path as a stranger may see it: relative to the root."""
+        return None if path is None else Path(os.path.relpath(path, self.root)).as_posix()
+
+    def _relative(self, name: str) -> str:
+        """A folder parameter as a record may hold it: an absolute one as seen from the root."""
+        given = Path(self.parameters[name])
+        return str(self._shown(given)) if given.is_absolute() else self.parameters[name]
+
+    def _described(self, pack: Pack | SimulatedPack) -> dict[str, Any]:
+        return {
+            "layout": pack.layout, "path": self._shown(pack.path), "fingerprint": pack.fingerprint,
+            "videos": len(pack), "width": pack.width, "fps": pack.grid.fps, "stride": pack.grid.stride,
+        }  # fmt: skip
+
+    def _annotations_described(self) -> dict[str, Any]:
+        return {
+            "layout": self.annotations.layout, "path": self._shown(self.annotations.path),
+            "fingerprint": self.fingerprint["annotations"], "videos": len(self.annotations.videos),
+        }  # fmt: skip
+
+
+def open_study(
+    name: str,
+    given: Mapping[str, Any],
+    *,
+    needs: Sequence[str] = ("cbp", "vlp"),
+    extra: Mapping[str, tuple[Any, Any]] | None = None,
+    random_weights: bool = False,
+) -> Study:
+    """The study of a notebook whose parameters are among ``given``, usually its ``globals()``.
+
+    ``needs`` names the packs without which everything is simulated; ``extra`` adds parameters of its own to
+    :data:`PARAMETERS`, each with kind and default. What comes out of a model with ``random_weights`` goes to a place of
+    its own, beside what is real and what is simulated.
+
+    Raises:
+        ValueError: a parameter that is unknown (the nearest known one is offered) or has a wrong value; broken data.
+        FileNotFoundError: ``source`` is real and something needed is missing, or ``data_root`` does not exist.
+        PermissionError: results cannot be written.
+    """
+    started = time.monotonic()
+    parameters = check_parameters(given, {**PARAMETERS, **(extra or {})})
+    random.seed(parameters["seeds"][0])
+    np.random.seed(parameters["seeds"][0])  # noqa: NPY002 - what a notebook's own cells may draw from
+    root, dataset = records.project_root(), parameters["dataset"]
+    place = parameters["data_root"] and records.seen_from(parameters["data_root"], root)
+    spec = Spec(dataset, parameters["source"], str(place or ""), parameters["profile"])
+    data = open_data(spec, needs)
+    results = records.seen_from(parameters["results"], root) if parameters["results"] else root / "results"
+    folder = results / (gallery.RANDOM_WEIGHTS if random_weights else data.source) / dataset / name
+    records.require_writable(folder)
+    theme()
+    own = {item.name: getattr(data, item.name) for item in fields(data)}
+    return Study(**own, name=name, parameters=parameters, spec=spec, root=root, folder=folder, started=started)

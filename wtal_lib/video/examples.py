@@ -1,0 +1,64 @@
+"""Videos to show: those given, those that are found, or one drawn here; with what is known to happen in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from wtal_lib.data.files import readable
+from wtal_lib.video.frames import videos_in
+
+
+def find_videos(given: str | Path, usual: Path, scratch: Path) -> list[Path]:
+    """The videos of ``given`` (a file or folder) where named; else those of the folder ``usual``; else a drawn one.
+
+    Raises:
+        FileNotFoundError: ``given`` is named and there is no video there.
+    """
+    if str(given):
+        return videos_in([given])
+    return videos_in([usual]) if usual.is_dir() else draw_example(scratch)
+
+
+def draw_example(folder: Path) -> list[Path]:
+    """A made-up video in ``folder``, 13 s: a ball rolls and jumps twice; with its ``ground_truth.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    jumps = [(3.2, 5.12), (8.32, 10.24)]
+    with av.open(str(folder / "rolling_ball.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 192, 108, "yuv420p"
+        row, column = np.mgrid[:108, :192]
+        for i in range(325):
+            height = sum(
+                np.sin(np.pi * (i / 25 - start) / (stop - start)) for start, stop in jumps if start < i / 25 < stop
+            )
+            ball = (row - 86 + 55 * height) ** 2 + (column - 10 - 0.53 * i) ** 2 < 120
+            image = np.where(row > 96, 110, 215)[..., None].repeat(3, axis=2).astype(np.uint8)
+            image[ball] = (213, 94, 0)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    truth = [{"label": "HighJump", "segment": list(jump)} for jump in jumps]
+    content = {"rolling_ball": {"duration": 13.0, "annotations": truth}}
+    (folder / "ground_truth.json").write_text(json.dumps(content))
+    return [folder / "rolling_ball.mp4"]
+
+
+def find_truth(videos: Iterable[Path]) -> dict[str, list[tuple[str, float, float]]]:
+    """Annotated instances by video, as class, start and stop in seconds, of the ``ground_truth.json`` beside them."""
+    found: dict[str, list[tuple[str, float, float]]] = {}
+    for folder in dict.fromkeys(video.parent for video in videos):
+        if (path := folder / "ground_truth.json").is_file():
+            with readable(path, '{VIDEO: {"annotations": [{"label": CLASS, "segment": [START, STOP]}]}}', "mend it"):
+                for name, video in json.loads(path.read_bytes()).items():
+                    found[name] = [_instance(row) for row in video["annotations"]]
+    return found
+
+
+def _instance(row: dict[str, Any]) -> tuple[str, float, float]:
+    start, stop = row["segment"]
+    return str(row["label"]), float(start), float(stop)

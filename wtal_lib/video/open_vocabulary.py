@@ -1,0 +1,220 @@
+"""Any VLP pack to segments: by image-text similarity alone, or by the branches of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wtal_lib.data.annotations import CLASSES, DATASETS, find_annotations
+from wtal_lib.data.features import Features, find_pack
+from wtal_lib.data.files import read_array, read_json
+from wtal_lib.data.resampling import resampled
+from wtal_lib.data.segments import Detections, Grid
+from wtal_lib.data.vlp_pack import REMEDY, read_meta, read_text
+from wtal_lib.method import checkpoint
+from wtal_lib.method.config import Config
+from wtal_lib.method.inference import whole_videos
+from wtal_lib.method.localize import VideoScores, localize, min_max
+from wtal_lib.method.models import CbpBranch, VlpBranch
+from wtal_lib.method.predict import Vanilla, fuse, video_level
+from wtal_lib.method.presets import preset
+from wtal_lib.method.schedule import Name
+from wtal_lib.method.text import PromptLearner, TextResidual
+from wtal_lib.settings import from_dict
+from wtal_lib.video.vlm import load
+
+
+@dataclass(frozen=True, eq=False)
+class OpenPack:
+    """A VLP pack by itself: no annotations, whatever its classes are."""
+
+    path: Path
+    meta: dict[str, Any]
+    grid: Grid
+    text: Float[np.ndarray, "c e"]
+    files: dict[str, Path]
+    "by video"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the text rows."""
+        return tuple(self.meta["classes"])
+
+    def __getitem__(self, name: str) -> Float[np.ndarray, "t e"]:
+        """Embeddings of a video. Raises ValueError for a file that is damaged, or of another width."""
+        expected = f"finite embeddings (snippets, {self.meta['embed_dim']})"
+        rows = read_array(self.files[name], expected, REMEDY, "f")
+        if rows.ndim != 2 or rows.shape[1] != self.meta["embed_dim"] or not np.isfinite(rows).all():
+            raise ValueError(f"{self.files[name]}: expected {expected}, got {rows.shape}; delete and extract it")
+        return rows
+
+
+def open_pack(folder: str | Path) -> OpenPack:
+    """The VLP pack in ``folder``.
+
+    Raises:
+        FileNotFoundError: there is none, or no video in it.
+        ValueError: it is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / "meta.json").is_file():
+        raise FileNotFoundError(f"no VLP pack in {folder}: expected meta.json there; `wtal extract` makes one")
+    meta, grid = read_meta(folder / "meta.json")
+    files = {path.stem: path for path in sorted((folder / "features").glob("*.npy"))}
+    if not files:
+        raise FileNotFoundError(f"the VLP pack {folder} holds no video yet; `wtal extract` adds some")
+    return OpenPack(folder, meta, grid, read_text(folder, meta, tuple(meta["classes"]), meta["embed_dim"]), files)
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Branches that say what happens in a video, and what turns that into segments."""
+
+    branches: dict[Name, nn.Module]
+    classes: tuple[str, ...]
+    config: Config
+
+
+def vanilla(pack: OpenPack) -> Scorer:
+    """Vision-language pre-training without any training: the pack's own text rows and logit scale."""
+    branch = Vanilla(torch.from_numpy(pack.text), float(pack.meta["logit_scale"]))
+    dataset = next((name for name in DATASETS if CLASSES[name] == pack.classes), DATASETS[0])
+    return Scorer({"vlp": branch}, pack.classes, preset("vanilla_vlp", dataset))
+
+
+def trained(run: str | Path, pack: OpenPack) -> Scorer:
+    """The branches of a finished run, as it reports them, with the classes they were trained on.
+
+    Raises:
+        FileNotFoundError: there is no finished run.
+        ValueError: its files are damaged, or it was trained on embeddings of another width.
+    """
+    run = Path(run)
+    if not (run / "record.json").is_file():
+        raise FileNotFoundError(f"no finished run in {run}: expected the record.json that `wtal run` writes there")
+    config = from_dict(Config, read_json(run / "record.json", "the record of a run", "run it again")["config"])
+    tensors, _ = checkpoint.read(run / "last.safetensors")
+    part: dict[str, dict[str, Tensor]] = {"cbp": {}, "vlp": {}}
+    for key, value in tensors.items():
+        name, _, rest = key.partition(".average.")
+        if rest:
+            part[name][rest] = value
+    width = len(part["vlp"]["standardise.mean"])
+    if width != pack.meta["embed_dim"]:
+        raise ValueError(f"{run} was trained on embeddings of width {width}, {pack.path} has {pack.meta['embed_dim']}")
+    classes = CLASSES[config.dataset]
+    if config.prompts == "context":
+        tower = load(pack.meta["model"], pack.meta["pretrained"], text_only=True)
+        text: nn.Module = PromptLearner(tower, classes, n_ctx=len(part["vlp"]["text.context"]))
+    else:
+        text = TextResidual(part["vlp"]["text.text_ce"])
+    branches: dict[Name, nn.Module] = {
+        "cbp": CbpBranch(_moments(part["cbp"]), len(classes), config.cbp),
+        "vlp": VlpBranch(_moments(part["vlp"]), text, 1.0, config.vlp),
+    }
+    for name, branch in branches.items():
+        branch.load_state_dict(part[name])
+        branch.eval().requires_grad_(False)
+    return Scorer(branches, classes, config)
+
+
+def _moments(tensors: Mapping[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Placeholders of the width that the loaded ones have."""
+    mean = tensors["standardise.mean"].numpy()
+    return mean, np.ones_like(mean)
+
+
+def cbp_features(root: str | Path, scorer: Scorer) -> Features:
+    """The CBP features in a data root, of the dataset that a run was trained on.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: ``scorer`` has no CBP branch.
+    """
+    if "cbp" not in scorer.branches:
+        raise ValueError("CBP features serve the CBP branch of a trained run; name one with --checkpoint")
+    dataset = scorer.config.dataset
+    return find_pack(root, dataset, "cbp", find_annotations(root, dataset))
+
+
+def scores(pack: OpenPack, scorer: Scorer, cbp: Features | None = None) -> dict[str, VideoScores]:
+    """What ``scorer`` says of each video, on the grid of ``cbp`` where CBP features are given, else on the pack's.
+
+    Videos with both features are scored by both branches, fused; the others by the VLP branch alone.
+    """
+    both = [name for name in pack.files if cbp is not None and name in cbp.lengths and "cbp" in scorer.branches]
+    alone = [name for name in pack.files if name not in set(both)]
+    grid = pack.grid if cbp is None else cbp.grid
+    found: dict[str, VideoScores] = {}
+    if both:
+        found |= _scored(pack, scorer, scorer.branches, both, grid, cbp)
+    if alone:
+        found |= _scored(pack, scorer, {"vlp": scorer.branches["vlp"]}, alone, grid, cbp)
+    if len(scorer.classes) == 1 and isinstance(scorer.branches["vlp"], Vanilla):  # its softmax is 1 everywhere
+        found = {name: replace(video, score_tc=min_max(pack[name] @ pack.text.T)) for name, video in found.items()}
+    return {name: found[name] for name in pack.files}
+
+
+def _scored(
+    pack: OpenPack,
+    scorer: Scorer,
+    branches: Mapping[Name, nn.Module],
+    names: Sequence[str],
+    grid: Grid,
+    cbp: Features | None,
+) -> dict[str, VideoScores]:
+    def load(name: str) -> tuple[np.ndarray, np.ndarray]:
+        rows = pack[name]
+        if cbp is not None and "cbp" in branches:
+            return cbp[name], resampled(rows, pack.grid, grid, cbp.lengths[name])
+        rows = resampled(rows, pack.grid, grid, max(1, round(len(rows) * pack.grid.step / grid.step)))
+        return rows[:, :1], rows
+
+    def forward(x: Tensor, z: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        said: dict[str, Tensor] = {}
+        for name, branch in branches.items():
+            output = branch(x if name == "cbp" else z, mask)
+            said |= {f"{name}/activation": output.activation(), f"{name}/attention": output.attention}
+            said[f"video/{name}"] = video_level(output, mask, scorer.config.training.pool)
+        return said
+
+    lengths = {name: len(load(name)[1]) for name in names}
+    found = {}
+    for video, said in whole_videos(names, lengths, load, forward):
+        parts = [
+            VideoScores(video, said[f"{name}/activation"], said[f"{name}/attention"], said[f"video/{name}"])
+            for name in branches
+        ]
+        found[video] = parts[0] if len(parts) == 1 else fuse(parts, scorer.config)
+    return found
+
+
+def localize_pack(pack: OpenPack, scorer: Scorer, cbp: Features | None = None, every_class: bool = False) -> Detections:
+    """Detections of all videos of a pack, seconds; of ``every_class`` on demand, likely to occur or not."""
+    found = scores(pack, scorer, cbp)
+    config = scorer.config.localize
+    config = replace(config, class_threshold=0.0) if every_class else config
+    return localize(list(found.values()), config, pack.grid if cbp is None else cbp.grid, scorer.classes)
+
+
+def best_segments(found: Detections, most: int = 3) -> pd.DataFrame:
+    """The ``most`` best detections of each video, a row each: video, class, start and stop in seconds, score."""
+    frame = pd.DataFrame(
+        {
+            "video": [found.videos[n] for n in found.video_n],
+            "class": [found.classes[n] for n in found.label_n],
+            "start": found.segment_n2[:, 0],
+            "stop": found.segment_n2[:, 1],
+            "score": found.score_n,
+        }
+    )
+    best = frame.sort_values(["video", "score"], ascending=[True, False], kind="stable").groupby("video").head(most)
+    return best.reset_index(drop=True)

@@ -1,0 +1,253 @@
+"""Frozen open_clip models: loading, image and text embeddings, learnable prompts. The only importer of open_clip."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.util
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from wtal_lib.method.text import TEMPLATES, PromptLearner, TextResidual, encode_text, text_rows
+
+__all__ = [
+    "RANDOM",
+    "TEMPLATES",
+    "PromptLearner",
+    "TextResidual",
+    "Vlm",
+    "encode_text",
+    "import_open_clip",
+    "load",
+    "text_rows",
+    "wrap",
+]
+
+RANDOM = "random"
+"instead of a tag of open_clip: seeded random weights, for tests and for trying things out"
+
+PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
+"of the weights, and what open_clip calls it"
+
+TORCHVISION_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_LIBRARY: list[torch.library.Library] = []  # schemas live as long as their library object
+
+
+def import_open_clip() -> ModuleType:
+    """The ``open_clip`` module, also where torchvision was built for another torch than the one installed.
+
+    torchvision registers shapes for two operators of its compiled half on import. Where that half cannot be loaded
+    (a CUDA build beside a CPU torch) the import dies with ``operator torchvision::nms does not exist``. Declaring the
+    two operators first is all it needs, since nothing here calls them; done only where they are missing.
+    """
+    spec = importlib.util.find_spec("torchvision")
+    if spec is not None and spec.origin is not None and not _LIBRARY:
+        for compiled in [*Path(spec.origin).parent.glob("_C*.so"), *Path(spec.origin).parent.glob("_C*.pyd")]:
+            try:
+                torch.ops.load_library(str(compiled))
+            except OSError:
+                continue
+        missing = [s for s in TORCHVISION_SCHEMAS if not hasattr(torch.ops.torchvision, s.partition("(")[0])]
+        if missing:
+            _LIBRARY.append(torch.library.Library("torchvision", "FRAGMENT"))
+        for schema in missing:
+            _LIBRARY[0].define(schema)
+    import open_clip
+
+    return open_clip
+
+
+@dataclass(frozen=True, eq=False)
+class Vlm:
+    """A frozen image-text model with its own preprocessing and tokenizer; copies share the weights."""
+
+    model: Any
+    "open_clip's CLIP, CustomTextCLIP or CoCa, in evaluation mode"
+    preprocess: Callable[[Any], Tensor]
+    "PIL image to (3, h, w) float32"
+    tokenizer: Callable[..., Tensor]
+    name: str
+    pretrained: str
+    "tag, name of the checkpoint file, or random"
+    precision: str = "float32"
+    origin: dict[str, Any] = field(default_factory=dict)
+    "what else the weights follow from: the seed of random ones, the hash of a file's"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Vlm:
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def logit_scale(self) -> float:
+        """Factor on the cosines before the softmax: 100 for most trained models, 14.3 for untrained ones."""
+        return float(self.model.logit_scale.detach().float().exp())
+
+    @torch.inference_mode()
+    def encode_images(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
+        """Unit float32 rows of preprocessed images."""
+        dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        rows = self.model.encode_image(images.to(self.device, dtype, non_blocking=True))
+        return functional.normalize(rows.float(), dim=1)
+
+
+def wrap(model: Any, name: str, pretrained: str, tokenizer: Callable[..., Tensor] | None = None, **known: Any) -> Vlm:
+    """``model`` (built by open_clip) as a frozen :class:`Vlm` in evaluation mode, with its own image transform.
+
+    ``known`` are further fields of the :class:`Vlm`.
+    """
+    open_clip = import_open_clip()
+    settings = getattr(model.visual, "preprocess_cfg", {"size": getattr(model.visual, "image_size", 224)})
+    preprocess = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**settings), is_train=False)
+    if tokenizer is None:
+        tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
+    return Vlm(model.eval().requires_grad_(False), preprocess, tokenizer, name, pretrained, **known)
+
+
+def load(
+    model: str,
+    pretrained: str,
+    device: str | torch.device = "cpu",
+    *,
+    precision: str = "float32",
+    seed: int = 0,
+    text_only: bool = False,
+) -> Vlm:
+    """The open_clip ``model`` with the weights ``pretrained``, frozen.
+
+    ``model`` is a name of ``open_clip.list_models()``, ``hf-hub:OWNER/REPO`` or ``local-dir:FOLDER``. ``pretrained`` is
+    one of open_clip's tags for it, a checkpoint file (safetensors, or a plain torch state dict), or ``random``: weights
+    drawn from ``seed``. Activations follow the tag (OpenAI's weights need QuickGELU, whatever the model's name says).
+    ``text_only`` drops the image tower. ``precision`` (of the weights) is ``float32`` or ``bfloat16``.
+
+    Raises ValueError for a model, tag or checkpoint that does not fit (nearest names offered), FileNotFoundError for a
+    missing file, ConnectionError where the weights are neither here nor to be fetched (and says how to bring them).
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {str(device)!r} cannot be used here: {_first_line(error)}; try cpu") from error
+    open_clip = import_open_clip()
+    model = model if ":" in model else model.replace("/", "-")
+    if ":" not in model and model not in open_clip.list_models():
+        raise ValueError(f"unknown open_clip model {model!r}; {_nearest(model, open_clip.list_models())}")
+    tag = open_clip.get_pretrained_cfg(model, pretrained)
+    weights = None if pretrained == RANDOM or ":" in model else pretrained
+    if weights is not None and not tag:
+        _check_file(model, weights, open_clip.list_pretrained_tags_by_model(model))
+    try:
+        with _hub(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            built = open_clip.create_model(
+                model,
+                weights,
+                load_weights=pretrained != RANDOM,
+                precision=PRECISIONS[precision],
+                device=device,
+                force_quick_gelu=bool(tag.get("quick_gelu")),
+                pretrained_text=pretrained != RANDOM,
+                require_pretrained=pretrained != RANDOM,
+            )
+            tokenizer = open_clip.get_tokenizer(model)
+    except (RuntimeError, OSError, ImportError) as error:
+        if weights is not None and not tag:
+            raise ValueError(f"{weights} does not hold weights of {model}: {_first_line(error)}") from error
+        raise ConnectionError(_no_weights(model, pretrained, tag, error)) from error
+    origin: dict[str, Any] = {"seed": seed} if pretrained == RANDOM else {}
+    if weights is not None and not tag:
+        pretrained, origin = Path(weights).name, {"sha256": _sha256(Path(weights))}
+    vlm = wrap(built, model, pretrained, tokenizer, precision=precision, origin=origin)
+    if text_only:
+        built.visual = None
+    return vlm
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=4, cutoff=0.4) or list(known)[:4]
+    return f"nearest: {', '.join(near)}" if near else "open_clip has none for this model"
+
+
+def _check_file(model: str, weights: str, tags: Sequence[str]) -> None:
+    """Raises where ``weights``, which is no tag, is no checkpoint file that can be read without running its code."""
+    path = Path(weights)
+    if not path.is_file():
+        if path.suffix in (".safetensors", ".pt", ".pth", ".bin") or len(path.parts) > 1:
+            raise FileNotFoundError(f"no checkpoint file {weights}")
+        raise ValueError(
+            f"unknown weights {weights!r} for {model}: neither a file nor a tag; {_nearest(weights, tags)}"
+        )
+    if path.suffix == ".safetensors":
+        return
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        raise ValueError(
+            f"{weights} is not a plain state dict and is not opened (it might run code): {_first_line(error)}; "
+            "convert it to safetensors where you trust it, or use open_clip's own tag"
+        ) from error
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 24):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _hub() -> Iterator[None]:
+    """Quiet loading; without a route to the model hub its cache answers at once, instead of a minute of retries."""
+    from huggingface_hub import constants
+
+    offline, handlers = constants.HF_HUB_OFFLINE, list(logging.root.handlers)
+    proxied = any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
+    logging.disable(logging.CRITICAL)
+    try:
+        if not proxied:
+            try:
+                socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
+            except OSError:
+                constants.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+        logging.disable(logging.NOTSET)
+        logging.root.handlers[:] = handlers
+
+
+def _no_weights(model: str, pretrained: str, tag: dict[str, Any], error: Exception) -> str:
+    hub, url = str(tag.get("hf_hub", "")), str(tag.get("url", ""))
+    source = f"https://huggingface.co/{hub.rstrip('/')}" if hub else url or model
+    name = f"{model}-quickgelu" if tag.get("quick_gelu") and "quickgelu" not in model else model
+    return (
+        f"cannot fetch what {model} with {pretrained!r} needs from {source} ({_first_line(error)}). On a machine with "
+        f"a network run: python -c \"import open_clip; open_clip.create_model('{model}', '{pretrained}')\" and copy "
+        "its ~/.cache/huggingface here; or download open_clip_model.safetensors from that page and name the file: "
+        f"--model {name} --pretrained FOLDER/open_clip_model.safetensors"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
