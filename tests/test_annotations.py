@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from wtal_lib.data import annotations as reader
-from wtal_lib.data.annotations import Annotations, annotations_from, find_annotations, ground_truth, protocol
+from wtal_lib.data.annotations import Annotations, annotations_from, find_annotations, ground_truth
+from wtal_lib.data.datasets import get_dataset, protocol
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +42,14 @@ def test_thumos14_has_412_videos_and_3007_and_3358_instances(thumos: Annotations
     assert thumos.layout == "w-talc"
     assert [len(thumos.videos), len(thumos.subset("train")), len(thumos.subset("test"))] == [412, 200, 212]
     assert [instances(thumos, "train"), instances(thumos, "test")] == [3007, 3358]
-    assert thumos.classes == reader.CLASSES["thumos14"]
+    assert thumos.classes == get_dataset("thumos14").classes
     assert Counter(video.fps for video in thumos.videos.values()) == {30: 399, 25: 11, 24: 2}
 
 
 def test_activitynet_has_4819_and_2383_videos_under_their_youtube_ids(activitynet: Annotations) -> None:
     assert [len(activitynet.subset("train")), len(activitynet.subset("test"))] == [4819, 2383]
     assert [instances(activitynet, "train"), instances(activitynet, "test")] == [7151, 3582]
-    assert activitynet.classes == reader.CLASSES["activitynet12"]
+    assert activitynet.classes == get_dataset("activitynet12").classes
     assert activitynet.videos["video_4"].youtube_id == "--0edUL8zmA"
     assert len({video.youtube_id for video in activitynet.videos.values()}) == 7202
     assert all(not set(v.labels) ^ set(v.instance_labels) for v in activitynet.videos.values())
@@ -164,7 +165,7 @@ def test_ambiguous_labels_become_ambiguous_segments(tmp_path: Path) -> None:
 def test_thumos14s_own_text_files_are_read(tmp_path: Path) -> None:
     given, folder = made.annotations(), tmp_path / "thumos14" / "annotation"
     folder.mkdir(parents=True)
-    for label in reader.CLASSES["thumos14"]:
+    for label in get_dataset("thumos14").classes:
         for part, ending in (("train", "val"), ("test", "test")):
             lines = [f"{v.name}  1.0 2.5" for v in given.subset(part) if v.instance_labels == (label,)]
             (folder / f"{label}_{ending}.txt").write_text("\n".join(lines))
@@ -175,7 +176,7 @@ def test_thumos14s_own_text_files_are_read(tmp_path: Path) -> None:
 
 
 def test_activitynet_1_3_is_cut_to_the_100_classes(tmp_path: Path) -> None:
-    labels = [*reader.CLASSES["activitynet12"], "Curling"]
+    labels = [*get_dataset("activitynet12").classes, "Curling"]
     content = {
         f"video{i:06d}": {"duration": 9.0, "subset": "training", "annotations": [{"label": x, "segment": [0, 1]}]}
         for i, x in enumerate(labels)

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from wtal_lib import cli
-from wtal_lib.data.annotations import CLASSES, Annotations
+from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.check import as_text, check, passes
-from wtal_lib.data.features import write_vlp_pack
+from wtal_lib.data.datasets import get_dataset
+from wtal_lib.data.vlp_pack import write_vlp_pack
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,6 @@ def test_a_broken_pack_does_not_hide_the_others(tmp_path: Path) -> None:
     report = check(tmp_path, "thumos14", tmp_path / "cache")
     broken, whole = report["datasets"]["thumos14"]["annotations"]
     assert "labels.npy: expected" in broken["unusable"]
-    assert (whole["videos"], whole["classes"]) == (6, len(CLASSES["thumos14"]))
+    assert (whole["videos"], whole["classes"]) == (6, len(get_dataset("thumos14").classes))
     assert not passes(report)
     assert "w-talc cannot be used" in as_text(report)

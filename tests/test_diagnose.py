@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from test_completeness import table, truth_of
 
-from wtal_lib.data.annotations import find_annotations, ground_truth, protocol
+from wtal_lib.data.annotations import find_annotations, ground_truth
+from wtal_lib.data.datasets import protocol
 from wtal_lib.score.detections import find_detections, read_detections
 from wtal_lib.score.diagnose import (
     BINS,

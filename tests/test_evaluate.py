@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from wtal_lib.data.annotations import Annotations, Video, annotations_from
-from wtal_lib.data.datasets import CLASSES, PROTOCOLS, protocol
+from wtal_lib.data.datasets import PROTOCOLS, get_dataset, protocol
 from wtal_lib.data.segments import Detections
 from wtal_lib.score.detections import checked
 from wtal_lib.score.evaluate import as_text, read_detections, report, score_file, write_detections
@@ -34,7 +34,9 @@ def annotations() -> Annotations:
         video("none"),
         video("training", ("Diving", 10, 20), subset="train"),
     )
-    return Annotations("thumos14", CLASSES["thumos14"], {one.name: one for one in videos}, "simulated", None)
+    return Annotations(
+        "thumos14", get_dataset("thumos14").classes, {one.name: one for one in videos}, "simulated", None
+    )
 
 
 PERFECT = {

@@ -14,8 +14,9 @@ import pytest
 
 from wtal_lib.data.annotations import Annotations, find_annotations
 from wtal_lib.data.cache import built, cache_folder
-from wtal_lib.data.features import Pack, aligned, find_pack, write_vlp_pack
+from wtal_lib.data.features import Pack, aligned, find_pack
 from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.data.vlp_pack import write_vlp_pack
 
 DATA = made.annotations()
 ROWS = made.features(DATA)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from wtal_lib.data.annotations import find_annotations
-from wtal_lib.data.features import find_pack, write_vlp_pack
+from wtal_lib.data.features import find_pack
+from wtal_lib.data.vlp_pack import write_vlp_pack
 
 DATA = made.annotations(6)
 MEMORY = 24 << 20

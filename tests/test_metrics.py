@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scoring import CLASSES, found, truth
 
-from wtal_lib.data.annotations import annotations_from, ground_truth, protocol
+from wtal_lib.data.annotations import annotations_from, ground_truth
+from wtal_lib.data.datasets import protocol
 from wtal_lib.score.detections import read_detections
 from wtal_lib.score.matching import assigned, pairs, placed, running_max
 from wtal_lib.score.metrics import average_precision, match, recall_at, scored, snippet_ap, snippet_auc, thresholds

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from wtal_lib import cli
-from wtal_lib.data.annotations import CLASSES
-from wtal_lib.data.features import write_vlp_pack
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.data.vlp_pack import write_vlp_pack
 from wtal_lib.method import checkpoint
 from wtal_lib.method.config import Config
 from wtal_lib.method.models import CbpBranch, VlpBranch
@@ -114,7 +114,7 @@ def test_a_trained_run_scores_a_pack_as_its_branches_do(tmp_path, run) -> None:
     mask = torch.ones(1, 30, dtype=torch.bool)
     with torch.no_grad():
         output = run[1]["vlp"](torch.from_numpy(pack["a"].astype(np.float32))[None], mask)
-    assert scorer.classes == CLASSES["thumos14"]
+    assert scorer.classes == get_dataset("thumos14").classes
     assert np.allclose(found["a"].activation_tc, output.activation()[0].numpy(), atol=1e-5)
     assert np.allclose(found["a"].video_c, video_level(output, mask, CONFIG.training.pool)[0].numpy(), atol=1e-5)
     assert list(found) == ["a", "b"]
@@ -164,6 +164,6 @@ def test_the_command_writes_detections_with_a_run_and_without(tmp_path, run, cap
     assert cli.main(["localize", str(folder), "--out", str(out)]) == 0
     assert {row["label"] for row in json.loads(out.read_text())["results"]["a"]} <= {"juggling", "ironing"}
     assert cli.main(["localize", str(folder), "--checkpoint", str(run[0]), "--out", str(out)]) == 0
-    assert {row["label"] for row in json.loads(out.read_text())["results"]["a"]} <= set(CLASSES["thumos14"])
+    assert {row["label"] for row in json.loads(out.read_text())["results"]["a"]} <= set(get_dataset("thumos14").classes)
     assert "segments in 1 videos" in capsys.readouterr().out
     assert cli.main(["localize", str(tmp_path / "none"), "--out", str(out)]) == 2

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Text
 
 from wtal_lib import figures
-from wtal_lib.data.datasets import CLASSES, protocols_of
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import Detections
 from wtal_lib.score.diagnose import BINS, KINDS
 
@@ -91,11 +91,11 @@ def test_protocols_write_the_largest_distance_from_the_first():
 
 @pytest.mark.parametrize("dataset", ["thumos14", "activitynet12"])
 def test_protocols_and_classes_of_each_dataset_are_legible(dataset):
-    rng, iou = np.random.default_rng(0), list(protocols_of(dataset)[0].iou)
-    names = sorted(one.name for one in protocols_of(dataset))
+    rng, iou = np.random.default_rng(0), list(get_dataset(dataset).protocols[0].iou)
+    names = sorted(one.name for one in get_dataset(dataset).protocols)
     assert_legible(figures.protocols(np.sort(rng.random((len(names), len(iou)))), iou, names))
-    ap_ck = np.sort(rng.random((len(CLASSES[dataset]), 4)))[:, ::-1]
-    assert_legible(figures.class_ap(ap_ck, TENTHS, CLASSES[dataset]))
+    ap_ck = np.sort(rng.random((len(get_dataset(dataset).classes), 4)))[:, ::-1]
+    assert_legible(figures.class_ap(ap_ck, TENTHS, get_dataset(dataset).classes))
 
 
 def test_classes_run_from_best_to_worst_and_those_without_instances_are_left_out():

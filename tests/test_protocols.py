@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wtal_lib.data import annotations as reader
-from wtal_lib.data.annotations import Annotations, annotations_from, find_annotations, ground_truth, protocol
+from wtal_lib.data.annotations import Annotations, annotations_from, find_annotations, ground_truth
+from wtal_lib.data.datasets import DATASETS, get_dataset, prompt_name, protocol
 from wtal_lib.data.segments import rounded
 
 
@@ -21,12 +21,12 @@ def thumos(shared_data: Path) -> Annotations:
 def test_protocols_score_212_211_or_210_videos(thumos: Annotations) -> None:
     counts = {
         p.name: (len(ground_truth(thumos, p).videos), len(ground_truth(thumos, p)))
-        for p in reader.protocols_of("thumos14")
+        for p in get_dataset("thumos14").protocols
     }
     assert counts["thumos14-212-seconds"] == counts["thumos14-212-snippets"] == (212, 3358)
     assert counts["thumos14-211-seconds"] == (211, 3358 - 29)
     assert counts["thumos14-210-seconds"] == counts["thumos14-210-seconds-ambiguous"] == (210, 3358 - 29 - 18)
-    assert next(iter(counts)) == reader.HEADLINE["thumos14"]
+    assert next(iter(counts)) == get_dataset("thumos14").headline.name
 
 
 def test_rounding_to_snippets_collapses_17_test_instances(thumos: Annotations) -> None:
@@ -73,12 +73,12 @@ def test_thresholds_and_means_are_the_published_ones() -> None:
 
 
 def test_prompt_names_are_plain_words_and_all_different() -> None:
-    assert [reader.prompt_name(name) for name in ("CleanAndJerk", "Shotput", "ThrowDiscus", "Billiards")] == [
+    assert [prompt_name(name) for name in ("CleanAndJerk", "Shotput", "ThrowDiscus", "Billiards")] == [
         "clean and jerk", "shot put", "throw discus", "billiards",
     ]  # fmt: skip
-    assert reader.prompt_name("Playing guitarra") == "playing guitar"
-    assert reader.prompt_name("Plataform diving") == "platform diving"
-    for classes in reader.CLASSES.values():
-        prompts = {reader.prompt_name(name) for name in classes}
-        assert len(prompts) == len(classes)
+    assert prompt_name("Playing guitarra") == "playing guitar"
+    assert prompt_name("Plataform diving") == "platform diving"
+    for dataset in DATASETS.values():
+        prompts = {prompt_name(name) for name in dataset.classes}
+        assert len(prompts) == len(dataset.classes)
         assert all(prompt == prompt.lower() for prompt in prompts)

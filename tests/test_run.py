@@ -9,7 +9,7 @@ import pytest
 import torch
 from faulty import plain
 
-from wtal_lib.data.annotations import HEADLINE
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.method.presets import PRESETS, preset
 from wtal_lib.runs import run as runs
 from wtal_lib.runs.results import as_text
@@ -17,6 +17,8 @@ from wtal_lib.runs.run import Task, run
 from wtal_lib.runs.sources import Spec, open_data
 
 SHORT = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 1, "training__videos": 4}
+
+HEADLINE = get_dataset("thumos14").headline.name
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def test_every_preset_makes_a_record_with_scores_for_each_branch(data, tmp_path,
     record = run(short(name) if name != "vanilla_vlp" else preset(name, profile="ci"), data, tmp_path)
     assert json.loads((tmp_path / "record.json").read_text()) == record
     for branch in ("cbp", "vlp", "fused"):
-        report = record["metrics"][branch][HEADLINE["thumos14"]]
+        report = record["metrics"][branch][HEADLINE]
         assert {"iou", "map", "means", "ap", "videos", "ground_truth", "ignored"} <= set(report)
         assert 0 <= report["means"]["0.1:0.7"] <= 1
     assert set(json.loads((tmp_path / "detections.json").read_text())["results"]) == {
@@ -97,8 +99,8 @@ def test_a_test_video_without_features_is_a_miss_and_is_named(data, tmp_path):
     cbp = copy.copy(data.cbp)
     cbp.lengths = {name: rows for name, rows in cbp.lengths.items() if name != lost}
     record = run(short(), replace(data, cbp=cbp), tmp_path)
-    report = record["metrics"]["fused"][HEADLINE["thumos14"]]
-    whole = run(short(), data, tmp_path / "whole")["metrics"]["fused"][HEADLINE["thumos14"]]
+    report = record["metrics"]["fused"][HEADLINE]
+    whole = run(short(), data, tmp_path / "whole")["metrics"]["fused"][HEADLINE]
     assert record["missing"]["test"] == [lost]
     assert report["ground_truth"] == whole["ground_truth"]
 
@@ -112,7 +114,7 @@ def only(data, keep):
 def test_a_single_training_video_and_classes_without_any_are_enough(data, tmp_path):
     first = data.annotations.subset("train")[0].name
     few = only(data, lambda video: video.subset == "test" or video.name == first)
-    assert np.isfinite(run(short(), few, tmp_path)["metrics"]["fused"][HEADLINE["thumos14"]]["map"]).all()
+    assert np.isfinite(run(short(), few, tmp_path)["metrics"]["fused"][HEADLINE]["map"]).all()
 
 
 def test_training_videos_without_labels_are_refused_with_the_reason(data, tmp_path):

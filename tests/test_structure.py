@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from wtal_lib.data import census
-from wtal_lib.data.annotations import CLASSES, DATASETS, find_annotations, ground_truth
-from wtal_lib.data.datasets import protocols_of
+from wtal_lib.data.annotations import find_annotations, ground_truth
+from wtal_lib.data.datasets import DATASETS, get_dataset
 from wtal_lib.simulate.knobs import Simulator
 from wtal_lib.simulate.structure import GROUPS, drawn_annotations, groups, seconds, subset
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_groups_hold_every_class_once_in_official_spelling(dataset: str) -> None:
-    assert sorted(name for row in GROUPS[dataset] for name in row.split(",")) == sorted(CLASSES[dataset])
-    assert np.bincount(groups(CLASSES[dataset])).min() > 1
+    assert sorted(name for row in GROUPS[dataset] for name in row.split(",")) == sorted(get_dataset(dataset).classes)
+    assert np.bincount(groups(get_dataset(dataset).classes)).min() > 1
 
 
 def test_groups_of_unknown_classes_follow_their_order() -> None:
@@ -29,12 +29,12 @@ def test_groups_of_unknown_classes_follow_their_order() -> None:
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_drawn_videos_are_well_formed(dataset: str) -> None:
     drawn = drawn_annotations(Simulator(dataset=dataset))
-    assert (drawn.layout, drawn.path, drawn.classes) == ("simulated", None, CLASSES[dataset])
+    assert (drawn.layout, drawn.path, drawn.classes) == ("simulated", None, get_dataset(dataset).classes)
     assert {len(drawn.subset(part)) for part in ("train", "test")} == set(
         Simulator(dataset=dataset).size.videos[dataset]
     )
     for part in ("train", "test"):
-        assert {label for video in drawn.subset(part) for label in video.labels} == set(CLASSES[dataset])
+        assert {label for video in drawn.subset(part) for label in video.labels} == set(get_dataset(dataset).classes)
     for video in drawn.videos.values():
         assert len(video.segments) == len(video.instance_labels) > 0
         assert set(video.labels) == set(video.instance_labels)
@@ -62,7 +62,7 @@ def test_drawn_structure_is_like_the_real_one(dataset: str, shared_data: Path) -
 def test_every_protocol_scores_as_many_drawn_videos_as_it_says() -> None:
     for dataset in DATASETS:
         drawn = drawn_annotations(Simulator(dataset=dataset, profile="full"))
-        for one in protocols_of(dataset):
+        for one in get_dataset(dataset).protocols:
             if not one.ignore_ambiguous:
                 assert len(ground_truth(drawn, one).videos) == one.videos, one.name
 
@@ -83,7 +83,7 @@ def test_a_subset_takes_every_class_alike(dataset: str, profile: str, each: int,
     train = kept.subset("train")
     assert (len(train), len(kept.subset("test"))) == config.size.videos[dataset]
     first = Counter(video.labels[0] for video in train)
-    assert set(first.values()) == {len(train) // len(CLASSES[dataset])}
+    assert set(first.values()) == {len(train) // len(get_dataset(dataset).classes)}
     assert list(kept.videos) == [name for name in real.videos if name in kept.videos]
     assert np.mean([seconds(video) <= config.size.longest for video in train]) > 0.9
     turned = replace(real, videos=dict(reversed(real.videos.items())))

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from wtal_lib.data.annotations import prompt_name
+from wtal_lib.data.datasets import prompt_name
 from wtal_lib.video import vlm
 
 NAMES = ["BaseballPitch", "Clean and jerk", "walking the dog", "HighJump"]

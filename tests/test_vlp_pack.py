@@ -9,7 +9,7 @@ import made
 import numpy as np
 import pytest
 
-from wtal_lib.data.vlp_pack import read_meta, read_text, write_vlp_pack
+from wtal_lib.data.vlp_pack import read_meta, read_text_rows, write_vlp_pack
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_vlp_pack(tmp_path, meta=made.meta(note="ours"), text_ce=text, features=[("a", np.ones((2, 4)))])
     meta, grid = read_meta(tmp_path / "meta.json")
     assert (meta["note"], grid.step, np.load(tmp_path / "features" / "a.npy").dtype) == ("ours", 0.64, np.float16)
-    np.testing.assert_array_equal(read_text(tmp_path, meta, ("LongJump", "Diving"), 4), text[[2, 0]])
+    np.testing.assert_array_equal(read_text_rows(tmp_path, meta, ("LongJump", "Diving"), 4), text[[2, 0]])
 
 
 def test_what_does_not_fit_is_not_written(tmp_path: Path) -> None:
@@ -43,4 +43,4 @@ def test_meta_data_that_lack_something_are_one_error(tmp_path: Path) -> None:
     ):
         (tmp_path / "tiny" / "meta.json").write_text(json.dumps(meta))
         with pytest.raises(ValueError, match=rf"tiny/(meta\.json|text\.npy): expected .*{why}.*; write the pack again"):
-            read_text(tmp_path / "tiny", read_meta(tmp_path / "tiny" / "meta.json")[0], made.LABELS, 4)
+            read_text_rows(tmp_path / "tiny", read_meta(tmp_path / "tiny" / "meta.json")[0], made.LABELS, 4)

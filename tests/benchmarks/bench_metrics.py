@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from wtal_lib.data.annotations import annotations_from, ground_truth, protocol
+from wtal_lib.data.annotations import annotations_from, ground_truth
+from wtal_lib.data.datasets import protocol
 from wtal_lib.data.segments import Detections, GroundTruth
 from wtal_lib.score.detections import read_detections
 from wtal_lib.score.evaluate import report

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from wtal_lib.data.annotations import CLASSES
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.method import text
 from wtal_lib.video import vlm
 
@@ -38,10 +38,10 @@ def main() -> None:
     print(f"one step (forward and backward) of the prompts, text tower of ViT-B-32, {torch.get_num_threads()} threads")
     print(f"{'classes':>8} {'way':28} {'tokens':>7} {'seconds':>8} {'speed-up':>8}")
     for dataset in ("thumos14", "activitynet12"):
-        learner = text.PromptLearner(model, CLASSES[dataset], n_ctx=16)
+        learner = text.PromptLearner(model, get_dataset(dataset).classes, n_ctx=16)
         longest = int(learner.tokens.argmax(dim=1).max()) + 1
         packed = learner.packed.token_l.numel()
-        classes = len(CLASSES[dataset])
+        classes = len(get_dataset(dataset).classes)
 
         def autocast(learner=learner) -> None:
             with torch.autocast("cpu", torch.bfloat16):

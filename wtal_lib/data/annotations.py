@@ -11,42 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from wtal_lib.data import layouts
-from wtal_lib.data.datasets import (
-    CLASSES,
-    DATASETS,
-    HEADLINE,
-    PROTOCOLS,
-    Protocol,
-    known_dataset,
-    prompt_name,
-    protocol,
-    protocols_of,
-)
+from wtal_lib.data.datasets import DATASETS, Protocol, get_dataset
 from wtal_lib.data.files import readable
 from wtal_lib.data.layouts import Reading, Video
 from wtal_lib.data.segments import I3D_GRID, GroundTruth, rounded
-
-__all__ = [
-    "CLASSES",
-    "DATASETS",
-    "HEADLINE",
-    "PROTOCOLS",
-    "Annotations",
-    "Protocol",
-    "Video",
-    "annotations_from",
-    "data_root",
-    "dataset_folders",
-    "find_annotations",
-    "found_annotations",
-    "ground_truth",
-    "home_folder",
-    "of_another",
-    "prompt_name",
-    "protocol",
-    "protocols_of",
-    "searched",
-]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,33 +44,19 @@ class Annotations:
         return [video for video in self.videos.values() if video.subset == name]
 
 
-SOURCES = {
-    "thumos14": "github.com/harlanhong/MM2021-CO2-Net (Thumos14reduced-Annotations) or"
-    " github.com/Pilhyeon/Learning-Action-Completeness-from-Points (gt.json)",
-    "activitynet12": "github.com/naraysa/3c-net (ActivityNet1.2-Annotations) or activity-net.org (v1.2 json)",
-}
-"where annotations can be had"
-
-FOLDERS = {
-    "thumos14": ("thumos14", "thumos"),
-    "activitynet12": ("activitynet12", "activitynet", "activitynet13", "anet", "anet12", "anet13"),
-}
-"what a dataset's own folder may be called, in lower case and without punctuation"
-
-
-def _wtalc(folder: Path) -> list[Path]:
+def _wtalc(folder: Path, dataset: str) -> list[Path]:
     return [path for path in (folder, *sorted(folder.glob("*-Annotations"))) if (path / "videoname.npy").is_file()]
 
 
-def _json(pattern: str) -> Callable[[Path], list[Path]]:
-    def find(folder: Path) -> list[Path]:
+def _json(pattern: str) -> Callable[[Path, str], list[Path]]:
+    def find(folder: Path, dataset: str) -> list[Path]:
         return sorted(path for path in folder.glob("*.json") if re.fullmatch(pattern, path.name, re.IGNORECASE))
 
     return find
 
 
-def _class_texts(folder: Path) -> list[Path]:
-    return [folder] if (folder / f"{CLASSES['thumos14'][0]}_test.txt").is_file() else []
+def _class_texts(folder: Path, dataset: str) -> list[Path]:
+    return [folder] if (folder / f"{get_dataset(dataset).classes[0]}_test.txt").is_file() else []
 
 
 @dataclass(frozen=True)
@@ -111,7 +65,7 @@ class Layout:
 
     name: str
     looked_for: str
-    find: Callable[[Path], list[Path]]
+    find: Callable[[Path, str], list[Path]]
     "its files directly in a folder"
     read: Callable[[Path, str], Reading]
 
@@ -121,7 +75,7 @@ LAYOUTS = (
     Layout("actionformer", "*thumos*.json, *anet*.json", _json(r".*(thumos|anet).*\.json"), layouts.read_database),
     Layout("cola", "gt.json", _json(r"gt\.json"), layouts.read_database),
     Layout("official", "*activity*net*.json", _json(r".*activity.*net.*\.json"), layouts.read_database),
-    Layout("official", "BaseballPitch_test.txt", _class_texts, layouts.read_text),
+    Layout("official", "BaseballPitch_test.txt", _class_texts, layouts.read_class_texts),
 )
 "every annotation layout; where a data root holds several, the first of this list is taken"
 
@@ -143,13 +97,13 @@ def dataset_folders(root: str | Path, dataset: str) -> list[Path]:
     """Folders that may hold a dataset's files: its own folder and those directly inside, a level deep.
 
     ``root`` is a data root with a folder per dataset (``thumos14/``, ``activitynet12/``, or another of
-    :data:`FOLDERS` in any spelling), that folder itself, or one that directly holds a layout.
+    its usual names in any spelling), that folder itself, or one that directly holds a layout.
 
     Raises:
         FileNotFoundError: ``root`` does not exist.
         ValueError: Unknown dataset.
     """
-    known_dataset(dataset)
+    get_dataset(dataset)
     root = Path(root).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(
@@ -177,12 +131,12 @@ def home_folder(root: str | Path, dataset: str) -> Path:
 def _named(folder: Path) -> str:
     """The dataset that a folder is called after; empty where it is none."""
     name = re.sub(r"[^a-z0-9]", "", folder.name.lower())
-    return next((dataset for dataset, names in FOLDERS.items() if name in names), "")
+    return next((one.name for one in DATASETS.values() if name in one.folders), "")
 
 
 def of_another(path: Path, dataset: str) -> bool:
-    """Whether a file or folder is called after the other dataset: some keep both in one folder."""
-    return re.match({"thumos14": "activity|anet", "activitynet12": "thumos"}[dataset], path.name.lower()) is not None
+    """Whether a file or folder is called after another dataset: some keep several in one folder."""
+    return any(path.name.lower().startswith(one.prefixes) for one in DATASETS.values() if one.name != dataset)
 
 
 def found_annotations(root: str | Path, dataset: str) -> list[tuple[Layout, Path]]:
@@ -193,7 +147,7 @@ def found_annotations(root: str | Path, dataset: str) -> list[tuple[Layout, Path
         ValueError: Unknown dataset.
     """
     folders = dataset_folders(root, dataset)
-    found = [(layout, path) for layout in LAYOUTS for folder in folders for path in layout.find(folder)]
+    found = [(layout, path) for layout in LAYOUTS for folder in folders for path in layout.find(folder, dataset)]
     return [(layout, path) for layout, path in dict.fromkeys(found) if not of_another(path, dataset)]
 
 
@@ -209,7 +163,7 @@ def find_annotations(root: str | Path, dataset: str) -> Annotations:
         return _read(*found[0], dataset)
     raise FileNotFoundError(
         f"no {dataset} annotations in {root}: looked for {', '.join(layout.looked_for for layout in LAYOUTS)}"
-        f" in {searched(root, dataset)}; get them from {SOURCES[dataset]} and put them there"
+        f" in {searched(root, dataset)}; get them from {get_dataset(dataset).source} and put them there"
     )
 
 
@@ -227,13 +181,13 @@ def annotations_from(path: str | Path, dataset: str) -> Annotations:
         FileNotFoundError: There is no such file, or the folder holds no known layout.
         ValueError: They are broken, or the dataset is unknown.
     """
-    path = Path(path).expanduser()
+    path, _ = Path(path).expanduser(), get_dataset(dataset)
     if path.is_dir():
         return find_annotations(path, dataset)
     if not path.exists():
         raise FileNotFoundError(f"{path}: expected {dataset} annotations, but there is no such file; give its path")
-    layout = next((layout for layout in LAYOUTS if path in layout.find(path.parent)), LAYOUTS[1])
-    return _read(layout, path, known_dataset(dataset))
+    layout = next((layout for layout in LAYOUTS if path in layout.find(path.parent, dataset)), LAYOUTS[1])
+    return _read(layout, path, dataset)
 
 
 def _read(layout: Layout, path: Path, dataset: str) -> Annotations:
@@ -290,7 +244,7 @@ def _require(annotations: Annotations, protocol: Protocol, videos: list[Video]) 
             f"protocol {protocol.name} ignores detections that touch an ambiguous segment, and the {annotations.layout}"
             f" annotations have none; use {protocol.name.removesuffix('-ambiguous')}, or put Ambiguous_test.txt beside"
         )
-    fitting = [p.name for p in protocols_of(protocol.dataset) if p.videos == len(videos)]
+    fitting = [p.name for p in get_dataset(protocol.dataset).protocols if p.videos == len(videos)]
     if protocol.videos != len(videos) and fitting:
         raise ValueError(
             f"protocol {protocol.name} scores {protocol.videos} videos, and the {annotations.layout} annotations have"

@@ -11,18 +11,16 @@ from typing import Any
 import numpy as np
 
 from wtal_lib.data.annotations import (
-    DATASETS,
-    HEADLINE,
     Annotations,
     annotations_from,
     find_annotations,
     found_annotations,
     ground_truth,
     home_folder,
-    protocols_of,
 )
 from wtal_lib.data.cache import cache_folder
-from wtal_lib.data.features import KINDS, Pack, find_pack, marked, open_pack, sources
+from wtal_lib.data.datasets import DATASETS, get_dataset
+from wtal_lib.data.features import KINDS, Pack, find_pack, indexed, marked, sources
 
 END_TOLERANCE = 0.1
 "seconds by which an annotated segment may end after its video: durations are rounded"
@@ -70,7 +68,7 @@ def _dataset(root: str | Path, dataset: str, cache: str | Path | None) -> Report
         used = one if first else used
     if used is None:
         return report | {"problems": report["problems"] or [_why(find_annotations, root, dataset)]}
-    for protocol in protocols_of(dataset):
+    for protocol in get_dataset(dataset).protocols:
         report["protocols"][protocol.name] = _why(ground_truth, used, protocol)
     folder = cache_folder(home_folder(root, dataset), cache)
     for kind in KINDS:
@@ -78,7 +76,7 @@ def _dataset(root: str | Path, dataset: str, cache: str | Path | None) -> Report
         for source in sources(root, dataset, kind, used):
             entry = {"used": not packs, "kind": kind, "layout": source.layout, "path": str(source.path)}
             try:
-                entry |= pack_findings(open_pack(source, used, folder), used)
+                entry |= pack_findings(indexed(source, used, folder), used)
             except (ValueError, OSError) as error:
                 entry["unusable"] = str(error)
             packs.append(entry)
@@ -182,8 +180,9 @@ def _lines(dataset: str, report: Report) -> Iterator[str]:
         yield from _remarks(entry, _PACK_REMARKS, f"    {entry['kind']} {entry['layout']}: ")
     if report["protocols"]:
         yield "  protocols"
+    headline = get_dataset(dataset).headline.name
     for name, why in report["protocols"].items():
-        yield f"    {name:<32} {f'no: {why}' if why else 'yes' + ' (headline)' * (name == HEADLINE[dataset])}"
+        yield f"    {name:<32} {f'no: {why}' if why else 'yes' + ' (headline)' * (name == headline)}"
     for problem in report["problems"]:
         yield f"  a run on real features would fail: {problem}"
     if not report["problems"]:

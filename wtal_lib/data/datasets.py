@@ -1,20 +1,134 @@
-"""The two datasets' classes, and the named protocols under which detections are scored."""
+"""What is known of each dataset, in one record: classes, prompts, splits, snippet grid, protocols, published table."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
-DATASETS = ("thumos14", "activitynet12")
-"the two datasets of the paper"
+from wtal_lib.data.segments import I3D_GRID, Grid
 
-CLASSES: dict[str, tuple[str, ...]] = {
-    "thumos14": (
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which videos are scored, and how; its name stands beside every number."""
+
+    name: str
+    dataset: str
+    iou: tuple[float, ...]
+    "temporal IoU thresholds at which AP is computed"
+    means: tuple[tuple[str, tuple[float, ...]], ...]
+    "named means over thresholds, the headline mean first"
+    videos: int
+    "number of test videos it scores on the complete annotations"
+    excluded: frozenset[str] = frozenset()
+    "test videos it leaves out"
+    snippets: bool = False
+    "ground truth is rounded to snippets of 0.64 s (CO2-Net family), which collapses the shortest instances"
+    ignore_ambiguous: bool = False
+    "detections that touch an ambiguous segment are dropped, whatever their class (CO2-Net family)"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """One dataset; a further one is a further record in :data:`DATASETS`."""
+
+    name: str
+    "as parameters, folders and protocols spell it"
+    title: str
+    "as papers and figures spell it"
+    classes: tuple[str, ...]
+    "official class names, misspellings included, in the order of their ids"
+    templates: tuple[str, ...]
+    "prompt templates, after CLIP's own for Kinetics"
+    protocols: tuple[Protocol, ...]
+    "the headline protocol first: results are reported under it unless another is named"
+    folders: tuple[str, ...]
+    "what its own folder may be called, in lower case and without punctuation"
+    prefixes: tuple[str, ...]
+    "beginnings, in lower case, of the names of files and folders that belong to it and to no other dataset"
+    source: str
+    "where its annotations can be had"
+    published: Path
+    "table of published results"
+    prompt_spelling: Mapping[str, str] = field(default_factory=dict)
+    "words for class names that a text encoder would misread; for prompts only"
+    subsets: Mapping[str, str] = field(default_factory=lambda: {"train": "training", "test": "validation"})
+    "its own names of the training and the test videos"
+    wtalc_prefix: str = ""
+    "beginning of the file names of its W-TALC pack"
+    grid: Grid = I3D_GRID
+    "snippet grid of its I3D packs"
+    native_rate: bool = False
+    "one-file-a-video I3D packs follow each video's own frame rate, and W-TALC's durations are a column (n, 1)"
+    youtube: bool = False
+    "videos are named by their YouTube ids"
+    within: str = ""
+    "a larger dataset, whose annotations are cut to these classes"
+
+    @property
+    def headline(self) -> Protocol:
+        """The protocol under which results are reported unless another is named."""
+        return self.protocols[0]
+
+
+_PUBLISHED = Path(__file__).parent / "published"
+
+_TENTHS = tuple(i / 10 for i in range(1, 8))
+_TWENTIETHS = tuple(i / 20 for i in range(10, 20))
+
+_BEYOND_END = "video_test_0000270"  # 22 of its 29 instances lie beyond its end, and it has no video-level label
+_ALL_AMBIGUOUS = "video_test_0001292"  # all its segments are ambiguous; already missing from the W-TALC pack
+_MISLABELLED = "video_test_0001496"  # labelled FrisbeeCatch, while all its instances are CricketShot
+
+
+def _thumos14_protocols() -> tuple[Protocol, ...]:
+    """-210- leaves out three videos (CoLA family), -211- two, -212- only the one without instances."""
+    means = (("0.1:0.7", _TENTHS), ("0.1:0.5", _TENTHS[:5]), ("0.3:0.7", _TENTHS[2:]))
+    variants = (
+        ("thumos14-210-seconds", 210, frozenset({_BEYOND_END, _ALL_AMBIGUOUS, _MISLABELLED}), False),
+        ("thumos14-211-seconds", 211, frozenset({_BEYOND_END, _ALL_AMBIGUOUS}), False),
+        ("thumos14-212-seconds", 212, frozenset({_ALL_AMBIGUOUS}), False),
+        ("thumos14-212-snippets", 212, frozenset({_ALL_AMBIGUOUS}), True),
+    )
+    return tuple(
+        Protocol(name + suffix, "thumos14", _TENTHS, means, videos, excluded, snippets, bool(suffix))
+        for suffix in ("", "-ambiguous")
+        for name, videos, excluded, snippets in variants
+    )
+
+
+THUMOS14 = Dataset(
+    name="thumos14",
+    title="THUMOS14",
+    classes=(
         *("BaseballPitch", "BasketballDunk", "Billiards", "CleanAndJerk", "CliffDiving", "CricketBowling"),
         *("CricketShot", "Diving", "FrisbeeCatch", "GolfSwing", "HammerThrow", "HighJump", "JavelinThrow", "LongJump"),
         *("PoleVault", "Shotput", "SoccerPenalty", "TennisSwing", "ThrowDiscus", "VolleyballSpiking"),
     ),
-    "activitynet12": tuple(
+    prompt_spelling={"Shotput": "shot put"},
+    templates=(  # class names are nouns: baseball pitch
+        "a video of a person doing {}.",
+        "a photo of a person doing {}.",
+        "a video of an athlete during a {}.",
+        "a video of {}.",
+    ),
+    protocols=_thumos14_protocols(),
+    folders=("thumos14", "thumos"),
+    prefixes=("thumos",),
+    source="github.com/harlanhong/MM2021-CO2-Net (Thumos14reduced-Annotations) or"
+    " github.com/Pilhyeon/Learning-Action-Completeness-from-Points (gt.json)",
+    published=_PUBLISHED / "thumos14.csv",
+    subsets={"train": "validation", "test": "test"},
+    wtalc_prefix="Thumos14reduced",
+    native_rate=True,
+)
+
+ACTIVITYNET12 = Dataset(
+    name="activitynet12",
+    title="ActivityNet1.2",
+    classes=tuple(
         """Archery|Ballet|Bathing dog|Belly dance|Breakdancing|Brushing hair|Brushing teeth|Bungee jumping|
 Cheerleading|Chopping wood|Clean and jerk|Cleaning shoes|Cleaning windows|Cricket|Cumbia|Discus throw|Dodgeball|
 Doing karate|Doing kickboxing|Doing motocross|Doing nails|Doing step aerobics|Drinking beer|Drinking coffee|
@@ -30,100 +144,58 @@ Starting a campfire|Tai chi|Tango|Tennis serve with ball bouncing|Triple jump|Tu
 Using the balance beam|Using the pommel horse|Using uneven bars|Vacuuming floor|Walking the dog|Washing dishes|
 Washing face|Washing hands|Windsurfing|Wrapping presents|Zumba""".replace("\n", "").split("|")
     ),
-}
-"the official class names, misspellings included, in the order of their ids"
+    prompt_spelling={
+        **{"Plataform diving": "platform diving", "Playing flauta": "playing flute"},
+        **{"Playing guitarra": "playing guitar", "Polishing forniture": "polishing furniture"},
+    },
+    templates=(  # class names are mostly verbs: walking the dog
+        "a video of a person {}.",
+        "a photo of a person {}.",
+        "a video of people {}.",
+        "a video of {}.",
+    ),
+    protocols=(Protocol("activitynet12-val", "activitynet12", _TWENTIETHS, (("0.5:0.95", _TWENTIETHS),), videos=2383),),
+    folders=("activitynet12", "activitynet", "activitynet13", "anet", "anet12", "anet13"),
+    prefixes=("activity", "anet"),
+    source="github.com/naraysa/3c-net (ActivityNet1.2-Annotations) or activity-net.org (v1.2 json)",
+    published=_PUBLISHED / "activitynet12.csv",
+    wtalc_prefix="ActivityNet1.2",
+    youtube=True,
+    within="ActivityNet",
+)
 
-_PROMPT_SPELLING = {
-    **{"Shotput": "shot put", "Plataform diving": "platform diving", "Playing flauta": "playing flute"},
-    **{"Playing guitarra": "playing guitar", "Polishing forniture": "polishing furniture"},
-}
-"official names that a text encoder would misread; corrected for prompts only"
+DATASETS: dict[str, Dataset] = {one.name: one for one in (THUMOS14, ACTIVITYNET12)}
+"every known dataset by name"
 
-
-def prompt_name(class_name: str) -> str:
-    """The class name as plain lower-case words for a prompt, misspellings corrected: clean and jerk, shot put."""
-    if class_name in _PROMPT_SPELLING:
-        return _PROMPT_SPELLING[class_name]
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", class_name).lower()
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What is scored, and how; its name stands beside every number."""
-
-    name: str
-    dataset: str
-    iou: tuple[float, ...]
-    "temporal IoU thresholds at which AP is computed"
-    means: tuple[tuple[str, tuple[float, ...]], ...]
-    "named means over thresholds, the headline mean first"
-    videos: int
-    "test videos it scores on the complete annotations"
-    excluded: frozenset[str] = frozenset()
-    "test videos it leaves out"
-    snippets: bool = False
-    "ground truth is rounded to snippets of 0.64 s (CO2-Net family), which collapses the shortest instances"
-    ignore_ambiguous: bool = False
-    "detections that touch an ambiguous segment are dropped, whatever their class (CO2-Net family)"
+PROTOCOLS: dict[str, Protocol] = {one.name: one for dataset in DATASETS.values() for one in dataset.protocols}
+"every protocol by name"
 
 
-_BAD = {
-    "video_test_0000270": "22 of its 29 instances lie beyond its end, and it has no video-level label",
-    "video_test_0001292": "all its segments are ambiguous; already missing from the W-TALC pack",
-    "video_test_0001496": "labelled FrisbeeCatch, while all its instances are CricketShot",
-}
-"videos that protocols leave out, and why"
+def get_dataset(name: str) -> Dataset:
+    """The dataset of that name.
 
-
-def _protocols() -> dict[str, Protocol]:
-    tenths = tuple(i / 10 for i in range(1, 8))
-    means = (("0.1:0.7", tenths), ("0.1:0.5", tenths[:5]), ("0.3:0.7", tenths[2:]))
-    variants = {
-        "thumos14-210-seconds": (210, frozenset(_BAD), False),
-        "thumos14-211-seconds": (211, frozenset(_BAD) - {"video_test_0001496"}, False),
-        "thumos14-212-seconds": (212, frozenset({"video_test_0001292"}), False),
-        "thumos14-212-snippets": (212, frozenset({"video_test_0001292"}), True),
-    }
-    found = [
-        Protocol(name + suffix, "thumos14", tenths, means, videos, excluded, snippets, bool(suffix))
-        for suffix in ("", "-ambiguous")
-        for name, (videos, excluded, snippets) in variants.items()
-    ]
-    twentieths = tuple(i / 20 for i in range(10, 20))
-    found.append(Protocol("activitynet12-val", "activitynet12", twentieths, (("0.5:0.95", twentieths),), 2383))
-    return {protocol.name: protocol for protocol in found}
-
-
-PROTOCOLS: dict[str, Protocol] = _protocols()
-"every named protocol: -210- leaves out three videos (CoLA family), -211- two, -212- only the one without instances"
-
-HEADLINE: dict[str, str] = {"thumos14": "thumos14-210-seconds", "activitynet12": "activitynet12-val"}
-"the protocol a dataset's results are reported under unless another is named"
+    Raises:
+        ValueError: Unknown dataset; the message lists them.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"unknown dataset {name!r}; choose one of {', '.join(DATASETS)}")
+    return DATASETS[name]
 
 
 def protocol(name: str) -> Protocol:
     """The protocol of that name.
 
     Raises:
-        ValueError: There is none; the message lists them.
+        ValueError: Unknown protocol; the message lists them.
     """
     if name not in PROTOCOLS:
         raise ValueError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
-def protocols_of(dataset: str) -> list[Protocol]:
-    """The protocols of a dataset, its headline first.
-
-    Raises:
-        ValueError: Unknown dataset; the message lists them.
-    """
-    known_dataset(dataset)
-    return [protocol for protocol in PROTOCOLS.values() if protocol.dataset == dataset]
-
-
-def known_dataset(dataset: str) -> str:
-    """``dataset``, refused with the list when it is none of :data:`DATASETS`."""
-    if dataset not in DATASETS:
-        raise ValueError(f"unknown dataset {dataset!r}; choose one of {', '.join(DATASETS)}")
-    return dataset
+def prompt_name(class_name: str) -> str:
+    """The class name as plain lower-case words for a prompt, misspellings corrected: clean and jerk, shot put."""
+    for dataset in DATASETS.values():
+        if class_name in dataset.prompt_spelling:
+            return dataset.prompt_spelling[class_name]
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", class_name).lower()

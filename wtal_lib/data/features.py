@@ -17,22 +17,8 @@ from wtal_lib.data.annotations import Annotations, dataset_folders, home_folder,
 from wtal_lib.data.cache import Rows, cache_folder
 from wtal_lib.data.files import read_array, replacing
 from wtal_lib.data.packs import LOOKED_FOR, REMEDY, Source, found_packs, inferred_grid
-from wtal_lib.data.resampling import resampled
-from wtal_lib.data.segments import Grid
-from wtal_lib.data.vlp_pack import read_text, write_vlp_pack
-
-__all__ = [
-    "KINDS",
-    "Features",
-    "Pack",
-    "aligned",
-    "column_moments",
-    "find_pack",
-    "open_pack",
-    "resampled",
-    "sources",
-    "write_vlp_pack",
-]
+from wtal_lib.data.segments import Grid, resampled
+from wtal_lib.data.vlp_pack import read_text_rows
 
 KINDS = ("cbp", "vlp")
 "classification-based pre-training: I3D, RGB first half and flow second; vision-language pre-training: CLIP"
@@ -209,7 +195,7 @@ def find_pack(
         )
     if fps is not None:
         source.grid = Grid(fps, stride)
-    pack = open_pack(source, annotations, cache_folder(home_folder(root, dataset), cache))
+    pack = indexed(source, annotations, cache_folder(home_folder(root, dataset), cache))
     if pack.faults:
         name, why = next(iter(pack.faults.items()))
         more = f" (and {len(pack.faults) - 1} more videos have faults)" if len(pack.faults) > 1 else ""
@@ -219,7 +205,7 @@ def find_pack(
     return pack
 
 
-def open_pack(source: Source, annotations: Annotations, folder: Path) -> Pack:
+def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
     """A pack that was found, through its cache in ``folder``; what is wrong with it stands in its ``faults``.
 
     Raises:
@@ -239,7 +225,7 @@ def open_pack(source: Source, annotations: Annotations, folder: Path) -> Pack:
         rows = cache_files.built(folder, stem, stamp, source.feed, source.size, info)
     grid = Grid(rows.info["fps"], rows.info["stride"])
     ids = {names.get(key, key): key for key in rows.starts}
-    text = read_text(source.path, source.meta, annotations.classes, rows.width) if source.layout == "vlp" else None
+    text = read_text_rows(source.path, source.meta, annotations.classes, rows.width) if source.layout == "vlp" else None
     notes = [rows.info["remark"]] if rows.info["remark"] else []
     if rows.zeros:
         notes.append(f"{len(rows.zeros)} videos are all zeros, which stands for missing: {', '.join(rows.zeros[:3])}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from wtal_lib.data.datasets import CLASSES
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import read_array, read_json, read_objects, readable
 
 AMBIGUOUS = "Ambiguous"
@@ -93,8 +93,9 @@ def read_database(path: Path, dataset: str) -> Reading:
         database = {name: entry for name, entry in database.items() if entry["annotations"]}
         subsets = _split(list(database), [str(entry.get("subset", "")) for entry in database.values()])
         everything = {item["label"] for entry in database.values() for item in entry["annotations"]} - {AMBIGUOUS}
-    if dataset == "activitynet12" and everything > set(CLASSES[dataset]):
-        inside = {n: all(a["label"] in CLASSES[dataset] for a in e["annotations"]) for n, e in database.items()}
+    known = get_dataset(dataset)
+    if known.within and everything > set(known.classes):
+        inside = {n: all(a["label"] in known.classes for a in e["annotations"]) for n, e in database.items()}
         subsets = [subset for subset, keep in zip(subsets, inside.values(), strict=True) if keep]
         notes.append(f"ActivityNet with {len(everything)} classes, cut to the {sum(inside.values())} videos of the 100")
         database = {name: entry for name, entry in database.items() if inside[name]}
@@ -105,27 +106,27 @@ def read_database(path: Path, dataset: str) -> Reading:
             items = [item for item in entry["annotations"] if item["label"] != AMBIGUOUS]
             ambiguous = [item["segment"] for item in entry["annotations"] if item["label"] == AMBIGUOUS]
             instances = tuple(item["label"] for item in items)
-            _known(instances, CLASSES[dataset])
+            _known(instances, get_dataset(dataset).classes)
             table = segment_table([item["segment"] for item in items], len(items))
             extra = np.concatenate([segment_table(ambiguous, len(ambiguous)), beside.get(name, np.zeros((0, 2)))])
             duration = float(entry.get("duration", entry.get("duration_second", math.nan)))
             fps = float(entry.get("fps", math.nan))
         if instances:
             labels = tuple(dict.fromkeys(instances))
-            youtube = name.removeprefix("v_") if dataset == "activitynet12" else ""
+            youtube = name.removeprefix("v_") if known.youtube else ""
             videos.append(Video(name, subset, duration, labels, instances, table, extra, fps, youtube))
         else:
             notes.append(f"{name} holds ambiguous segments only and is left out")
-    return Reading(CLASSES[dataset], videos, notes + more)
+    return Reading(get_dataset(dataset).classes, videos, notes + more)
 
 
-def read_text(folder: Path, dataset: str) -> Reading:
+def read_class_texts(folder: Path, dataset: str) -> Reading:
     """THUMOS14's own files: ``<Class>_val.txt`` and ``<Class>_test.txt``, lines of video, start and stop in seconds.
 
     Videos follow one another by name; their durations are not in these files.
     """
     found: dict[str, list[tuple[str, Any]]] = {}
-    for label in CLASSES[dataset]:
+    for label in get_dataset(dataset).classes:
         for path in sorted(folder.glob(f"{label}_*.txt")):
             for name, pair in _text_segments(path):
                 found.setdefault(name, []).append((label, pair))
@@ -138,7 +139,7 @@ def read_text(folder: Path, dataset: str) -> Reading:
         extra = ambiguous.get(name, np.zeros((0, 2)))
         labels = tuple(dict.fromkeys(instances))
         videos.append(Video(name, subsets[name], math.nan, labels, instances, table, extra))
-    return Reading(CLASSES[dataset], videos, notes)
+    return Reading(get_dataset(dataset).classes, videos, notes)
 
 
 def read_names(path: Path, count: int | None = None) -> list[str]:

@@ -16,8 +16,7 @@ from wtal_lib.data.annotations import Annotations, of_another
 from wtal_lib.data.cache import Add, Fault, Kept, Token, stamp
 from wtal_lib.data.files import UnreadableError, header, read_array, read_objects
 from wtal_lib.data.layouts import read_names
-from wtal_lib.data.resampling import resampled
-from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.data.segments import I3D_GRID, Grid, resampled
 from wtal_lib.data.vlp_pack import read_meta
 
 REMEDY = "fetch it again, or remove it: `wtal check` lists every file that cannot be used"

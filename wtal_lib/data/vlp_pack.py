@@ -76,7 +76,9 @@ def read_meta(path: Path) -> tuple[dict[str, Any], Grid]:
         raise UnreadableError(f"{path}: expected {expected}, but {error}; {REMEDY}") from error
 
 
-def read_text(folder: Path, meta: dict[str, Any], classes: tuple[str, ...], width: int) -> Float[np.ndarray, "c e"]:
+def read_text_rows(
+    folder: Path, meta: dict[str, Any], classes: tuple[str, ...], width: int
+) -> Float[np.ndarray, "c e"]:
     """Text rows of ``classes``, in their order, float32, as wide as the pack's features.
 
     Raises:

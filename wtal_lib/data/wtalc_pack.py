@@ -10,15 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from wtal_lib.data.annotations import Annotations
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import replacing
-
-PREFIX = {"thumos14": "Thumos14reduced", "activitynet12": "ActivityNet1.2"}
-"what the layout's files begin with"
-SUBSETS = {
-    "thumos14": {"train": "validation", "test": "test"},
-    "activitynet12": {"train": "training", "test": "validation"},
-}
-"what the layout calls the two subsets"
 
 
 def write_wtalc_pack(folder: Path, annotations: Annotations, rows: Callable[[str], np.ndarray]) -> None:
@@ -26,7 +19,7 @@ def write_wtalc_pack(folder: Path, annotations: Annotations, rows: Callable[[str
 
     ``rows`` gives the (t, d) features of a video by name; it is asked video by video, and none is kept.
     """
-    prefix = PREFIX[annotations.dataset]
+    prefix = get_dataset(annotations.dataset).wtalc_prefix
     for name, column in _columns(annotations).items():
         with replacing(folder / f"{prefix}-Annotations" / f"{name}.npy") as file:
             np.save(file, column, allow_pickle=True)
@@ -41,7 +34,7 @@ def write_wtalc_pack(folder: Path, annotations: Annotations, rows: Callable[[str
 def _columns(annotations: Annotations) -> dict[str, np.ndarray]:
     """The layout's parallel lists by file name."""
     videos = list(annotations.videos.values())
-    words = SUBSETS[annotations.dataset]
+    words = get_dataset(annotations.dataset).subsets
     duration = np.array([video.duration for video in videos], dtype=np.float64)
     columns = {
         "videoname": np.array([video.name.encode() for video in videos]),

@@ -11,7 +11,7 @@ import seaborn as sns
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 
-from wtal_lib.data.annotations import prompt_name
+from wtal_lib.data.datasets import prompt_name
 from wtal_lib.data.segments import Detections, overlap
 from wtal_lib.figures.style import COLOURS, FULL_WIDTH, colour
 

@@ -19,22 +19,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wtal_lib.data.annotations import prompt_name
+from wtal_lib.data.datasets import DATASETS, prompt_name
 from wtal_lib.data.files import readable
 
 TEMPLATES: dict[str, tuple[str, ...]] = {
-    "thumos14": (  # class names are nouns: baseball pitch
-        "a video of a person doing {}.",
-        "a photo of a person doing {}.",
-        "a video of an athlete during a {}.",
-        "a video of {}.",
-    ),
-    "activitynet12": (  # class names are mostly verbs: walking the dog
-        "a video of a person {}.",
-        "a photo of a person {}.",
-        "a video of people {}.",
-        "a video of {}.",
-    ),
+    **{name: dataset.templates for name, dataset in DATASETS.items()},
     "open": (
         "a video of a person {}.",
         "a video of a person doing {}.",

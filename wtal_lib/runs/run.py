@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from wtal_lib import memory
-from wtal_lib.data.annotations import HEADLINE, ground_truth, protocol
+from wtal_lib.data.annotations import ground_truth
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import GroundTruth
 from wtal_lib.method import predict, text, trainer
 from wtal_lib.method.batches import Batches
@@ -180,7 +181,7 @@ class Task:
         self.batches = Batches(
             data.annotations, data.cbp, data.vlp, videos=training.videos, snippets=training.snippets, seed=config.seed
         )
-        self.truth: GroundTruth = ground_truth(data.annotations, protocol(HEADLINE[config.dataset]))
+        self.truth: GroundTruth = ground_truth(data.annotations, get_dataset(config.dataset).headline)
         both = self.batches.cbp.lengths.keys() & self.batches.vlp.lengths.keys()
         test = [video.name for video in data.annotations.subset("test")]
         self.test = [name for name in test if name in both]
@@ -246,7 +247,7 @@ class Task:
 
     def headline_map(self, detections: Any) -> float:
         """Mean mAP under the headline protocol and its headline mean."""
-        scored = report(detections, self.data.annotations, [HEADLINE[self.config.dataset]])["protocols"]
+        scored = report(detections, self.data.annotations, [get_dataset(self.config.dataset).headline])["protocols"]
         return next(iter(next(iter(scored.values()))["means"].values()))
 
     def complementarity(self, scores: dict[str, VideoScores], level: float = 0.5) -> dict[str, float]:
@@ -281,7 +282,10 @@ class Task:
             "source": data.source,
             "structure": data.structure,
             "uses_snippet_labels": config.training.supervised,
-            "headline": {"protocol": HEADLINE[config.dataset], "branch": HEADLINE_BRANCH.get(config.preset, "fused")},
+            "headline": {
+                "protocol": get_dataset(config.dataset).headline.name,
+                "branch": HEADLINE_BRANCH.get(config.preset, "fused"),
+            },
             "data": {
                 "fingerprint": data.fingerprint,
                 "simulator": to_dict(data.world.config) if data.world is not None else None,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from wtal_lib.data.annotations import Annotations, data_root, find_annotations, known_dataset
+from wtal_lib.data.annotations import Annotations, data_root, find_annotations
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.features import Pack, find_pack, marked
 from wtal_lib.settings import unknown
 from wtal_lib.simulate.packs import SimulatedPack, World, difficulty, simulate
@@ -76,7 +77,7 @@ def open_data(spec: Spec, needs: Sequence[str] = ("cbp", "vlp")) -> Data:
     """
     if spec.source not in SOURCES:
         raise ValueError(unknown(spec.source, list(SOURCES), "source"))
-    dataset, root = known_dataset(spec.dataset), data_root(spec.root or None)
+    dataset, root = get_dataset(spec.dataset).name, data_root(spec.root or None)
     if spec.root and not root.is_dir():
         raise FileNotFoundError(f"data root {root} is not a folder; give the one that holds {dataset}/, or none")
     found, packs, missing = _look(root, dataset)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from wtal_lib.data.annotations import Annotations, prompt_name
+from wtal_lib.data.annotations import Annotations
+from wtal_lib.data.datasets import prompt_name
 from wtal_lib.data.files import UnreadableError, read_json, replacing
 from wtal_lib.data.segments import Detections
 

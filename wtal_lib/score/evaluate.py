@@ -10,15 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from wtal_lib.data.annotations import (
-    DATASETS,
-    Annotations,
-    Protocol,
-    annotations_from,
-    ground_truth,
-    protocol,
-    protocols_of,
-)
+from wtal_lib.data.annotations import Annotations, annotations_from, ground_truth
+from wtal_lib.data.datasets import DATASETS, Protocol, get_dataset, protocol
 from wtal_lib.data.segments import Detections, GroundTruth
 from wtal_lib.score.detections import checked, read_detections, write_detections
 from wtal_lib.score.metrics import Matching, match, scored
@@ -126,7 +119,7 @@ def _truths(annotations: Annotations, protocols: Sequence[str | Protocol] | None
         chosen = [protocol(one) if isinstance(one, str) else one for one in protocols]
         return [(one, ground_truth(annotations, one)) for one in chosen]
     found, refusals = [], []
-    for one in protocols_of(annotations.dataset):
+    for one in get_dataset(annotations.dataset).protocols:
         try:
             found.append((one, ground_truth(annotations, one)))
         except ValueError as error:

@@ -21,9 +21,9 @@ from jaxtyping import Float16, Float32, Float64
 
 import wtal_lib
 from wtal_lib.data.annotations import Annotations, Video
-from wtal_lib.data.features import write_vlp_pack
 from wtal_lib.data.files import replacing
 from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.data.vlp_pack import write_vlp_pack
 from wtal_lib.data.wtalc_pack import write_wtalc_pack
 from wtal_lib.settings import digest, to_dict
 from wtal_lib.simulate.knobs import DIFFICULTIES, SIZES, Simulator, difficulty

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from wtal_lib.data.annotations import CLASSES, Annotations, Video
-from wtal_lib.data.datasets import protocols_of
+from wtal_lib.data.annotations import Annotations, Video
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.simulate.knobs import Simulator
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -133,7 +133,7 @@ def _in_turn(videos: Sequence[Video], most: int, longest: float) -> set[str]:
 
 def drawn_annotations(config: Simulator) -> Annotations:
     """Annotations of a dataset that might have been: every class present, layout ``"simulated"``, no path."""
-    classes, patterns = CLASSES[config.dataset], STATISTICS[config.dataset].names
+    classes, patterns = get_dataset(config.dataset).classes, STATISTICS[config.dataset].names
     rng = np.random.default_rng([config.seed, len(classes)])
     videos: dict[str, Video] = {}
     for part, pattern, count in zip(("train", "test"), patterns, config.size.videos[config.dataset], strict=True):
@@ -154,7 +154,7 @@ def contested(dataset: str, count: int) -> tuple[set[str], set[str]]:
     A test set of as many videos as a protocol scores has all that it does not leave out, so that every other protocol
     finds as many videos as it says.
     """
-    protocols = protocols_of(dataset)
+    protocols = get_dataset(dataset).protocols
     left_out = set().union(*(protocol.excluded for protocol in protocols))
     fitting = [protocol.excluded for protocol in protocols if protocol.videos == count]
     return left_out, left_out - set().union(*fitting) if fitting else set()
@@ -162,7 +162,7 @@ def contested(dataset: str, count: int) -> tuple[set[str], set[str]]:
 
 def _video(name: str, part: str, main: int, config: Simulator, rng: np.random.Generator) -> Video:
     """One video: a log-normal duration, a number of instances that grows with it, shares of action and of gaps."""
-    rule, classes = STATISTICS[config.dataset], CLASSES[config.dataset]
+    rule, classes = STATISTICS[config.dataset], get_dataset(config.dataset).classes
     mean, deviation, least, most = rule.duration
     z, own = rng.standard_normal(2)
     duration = float(np.clip(np.exp(mean + deviation * z), least, min(most, config.size.longest)))

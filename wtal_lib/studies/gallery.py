@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from wtal_lib.data.datasets import DATASETS
 from wtal_lib.data.files import replacing
 from wtal_lib.runs import records
 
@@ -33,7 +34,7 @@ NOTES = {
     RANDOM_WEIGHTS: "**The model that looks at these videos has random weights and sees nothing in them.** What follows"
     " shows that the way from video files to a picture works, and what the picture will look like.\n",
 }
-DATASETS = {"thumos14": "THUMOS14", "activitynet12": "ActivityNet1.2"}
+TITLES = {name: dataset.title for name, dataset in DATASETS.items()}
 
 ROWS = 16
 "rows of the longest table that the page shows; of a longer one there is the link"
@@ -53,7 +54,7 @@ def markdown(results: Path, notebooks: Path) -> str:
     """The page as Markdown: what was run, then by source and dataset every notebook's figures and tables."""
     parts = [OPENING, _overview(results)]
     for source, heading in HEADINGS.items():
-        for dataset, title in DATASETS.items():
+        for dataset, title in TITLES.items():
             kept = [(place, record) for place, record in studies(results) if _place(place)[:2] == (source, dataset)]
             if kept:
                 parts += [f"## {heading} · {title}\n", NOTES[source]]
@@ -85,15 +86,13 @@ def _overview(results: Path) -> str:
         source, dataset, name = _place(folder)
         link = f"[{name}](#{_anchor(name, dataset, source)})"
         if record is None:
-            lines.append(
-                f"| {link} | {source} | {DATASETS.get(dataset, dataset)} | damaged record: run it again | | | |"
-            )
+            lines.append(f"| {link} | {source} | {TITLES.get(dataset, dataset)} | damaged record: run it again | | | |")
             continue
         given, claims = record["parameters"], record["claims"]
         seeds = ", ".join(map(str, given["seeds"]))
         held = f"{sum(one['holds'] for one in claims)} of {len(claims)}"
         lines.append(
-            f"| {link} | {source} | {DATASETS.get(dataset, dataset)} | {given['profile']} | {seeds} | {held} |"
+            f"| {link} | {source} | {TITLES.get(dataset, dataset)} | {given['profile']} | {seeds} | {held} |"
             f" {record['wall_seconds']:.0f} s |"
         )
     return "\n".join(lines) + "\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from wtal_lib.data.datasets import HEADLINE
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import replacing
 from wtal_lib.method import predict
 from wtal_lib.method.config import Config
@@ -108,6 +108,6 @@ def _headline(config: Config, task: Task, said: Scores) -> dict[str, float]:
     """The fused scores of a run under the rules of ``config``, percent."""
     videos = [predict.fuse([said["cbp"][video], said["vlp"][video]], config) for video in said["cbp"]]
     found = localize(videos, config.localize, task.batches.grid, task.batches.classes)
-    name = HEADLINE[config.dataset]
+    name = get_dataset(config.dataset).headline.name
     scored = report(found, task.data.annotations, [name])["protocols"]
     return score({"metrics": {"fused": scored}}, "fused", name)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 import pandas as pd
 
-from wtal_lib.data.datasets import HEADLINE, known_dataset, protocol
+from wtal_lib.data.datasets import get_dataset, protocol
 
 PAPER = ("Ju et al.", "CVPR 2023")
 "The method this project is a companion to, among the published ones"
@@ -46,14 +45,12 @@ def published(dataset: str) -> pd.DataFrame:
     """The published methods of a dataset, oldest first: method, venue, extra, mAP by tIoU, their mean, code.
 
     Cells that a paper does not report are empty (nan). ``extra`` marks methods that use more than the video labels.
-    Source: the comments at the top of ``wtal_lib/published/<dataset>.csv``.
+    Source: the comments at the top of ``wtal_lib/data/published/<dataset>.csv``.
 
     Raises:
         ValueError: an unknown dataset.
     """
-    file = resources.files("wtal_lib.data") / "published" / f"{known_dataset(dataset)}.csv"
-    with file.open(encoding="utf-8") as lines:
-        read = pd.read_csv(lines, comment="#", keep_default_na=False, na_values=[""])
+    read = pd.read_csv(get_dataset(dataset).published, comment="#", keep_default_na=False, na_values=[""])
     names = {name: name.partition("@")[2] for name in read.columns if "@" in name}
     table = read.rename(columns={**names, "mAP_avg": "mean"})
     table["extra"] = table.pop("extra_information").eq("yes")
@@ -93,7 +90,7 @@ def score(record: Mapping[str, Any], branch: str = "", protocol_name: str = "") 
         ValueError: the record does not have that branch or protocol; with those it has.
     """
     branch = branch or record["headline"]["branch"]
-    name = protocol_name or HEADLINE[record["config"]["dataset"]]
+    name = protocol_name or get_dataset(record["config"]["dataset"]).headline.name
     by_branch = record["metrics"]
     if branch not in by_branch or name not in by_branch[branch]:
         known = {one: ", ".join(of) for one, of in by_branch.items()}

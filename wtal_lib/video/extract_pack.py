@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 
-from wtal_lib.data.annotations import CLASSES
-from wtal_lib.data.datasets import known_dataset
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import I3D_GRID, Grid
 from wtal_lib.data.vlp_pack import read_meta
 from wtal_lib.method.precision import precision as native_precision
@@ -55,8 +54,8 @@ def extract_to_pack(
         ValueError, OSError: as :func:`wtal_lib.video.vlm.load` and :func:`wtal_lib.video.extract.extract`, for arguments that make
             no sense, and for a scheduler that does not answer.
     """
-    known_dataset(dataset)
-    names = CLASSES[dataset] if classes is None else read_classes(classes)
+    known = get_dataset(dataset)
+    names = known.classes if classes is None else read_classes(classes)
     if min(batch, workers) < 1:
         raise ValueError(f"batch and workers must be at least 1, got {batch} and {workers}")
     chosen = _part(videos_in(videos), part)
@@ -74,7 +73,7 @@ def extract_to_pack(
         precision = kept if kept and precision == "auto" else native_precision(precision, device.partition(":")[0])
         weights = Path(pretrained)
         vlm = _loaded(model, pretrained, device, precision, seed, weights.stat().st_mtime_ns if weights.exists() else 0)
-        templates = TEMPLATES["open" if classes is not None else dataset]
+        templates = TEMPLATES["open"] if classes is not None else known.templates
         result = extract(
             chosen, out, vlm, names, templates,
             grid=grid, batch=batch, workers=workers, on_video=lambda one: say(_line(one)),

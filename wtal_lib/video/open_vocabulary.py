@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wtal_lib.data.annotations import CLASSES, DATASETS, find_annotations
+from wtal_lib.data.annotations import find_annotations
+from wtal_lib.data.datasets import DATASETS, get_dataset
 from wtal_lib.data.features import Features, find_pack
 from wtal_lib.data.files import read_array, read_json
-from wtal_lib.data.resampling import resampled
-from wtal_lib.data.segments import Detections, Grid
-from wtal_lib.data.vlp_pack import REMEDY, read_meta, read_text
+from wtal_lib.data.segments import Detections, Grid, resampled
+from wtal_lib.data.vlp_pack import REMEDY, read_meta, read_text_rows
 from wtal_lib.method import checkpoint
 from wtal_lib.method.config import Config
 from wtal_lib.method.inference import whole_videos
@@ -71,7 +71,7 @@ def open_pack(folder: str | Path) -> OpenPack:
     files = {path.stem: path for path in sorted((folder / "features").glob("*.npy"))}
     if not files:
         raise FileNotFoundError(f"the VLP pack {folder} holds no video yet; `wtal extract` adds some")
-    return OpenPack(folder, meta, grid, read_text(folder, meta, tuple(meta["classes"]), meta["embed_dim"]), files)
+    return OpenPack(folder, meta, grid, read_text_rows(folder, meta, tuple(meta["classes"]), meta["embed_dim"]), files)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Scorer:
 def vanilla(pack: OpenPack) -> Scorer:
     """Vision-language pre-training without any training: the pack's own text rows and logit scale."""
     branch = Vanilla(torch.from_numpy(pack.text), float(pack.meta["logit_scale"]))
-    dataset = next((name for name in DATASETS if CLASSES[name] == pack.classes), DATASETS[0])
+    dataset = next((name for name, one in DATASETS.items() if one.classes == pack.classes), "thumos14")
     return Scorer({"vlp": branch}, pack.classes, preset("vanilla_vlp", dataset))
 
 
@@ -110,7 +110,7 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
     width = len(part["vlp"]["standardise.mean"])
     if width != pack.meta["embed_dim"]:
         raise ValueError(f"{run} was trained on embeddings of width {width}, {pack.path} has {pack.meta['embed_dim']}")
-    classes = CLASSES[config.dataset]
+    classes = get_dataset(config.dataset).classes
     if config.prompts == "context":
         tower = load(pack.meta["model"], pack.meta["pretrained"], text_only=True)
         text: nn.Module = PromptLearner(tower, classes, n_ctx=len(part["vlp"]["text.context"]))
