@@ -1,19 +1,36 @@
-"""Plain values to typed ones: what papermill, json and the command line hand over, checked against a dataclass."""
+"""Typed settings: what papermill, json and the command line give, coerced and checked by pydantic.
+
+A config is a frozen dataclass whose fields' types are their ranges: :data:`Share`, :data:`Positive`, ``Literal``, ….
+"""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
-import math
 import typing
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any, Literal, TypeVar
+from contextlib import suppress
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Ge, Gt, Interval
 
 T = TypeVar("T")
+Share = Annotated[float, Interval(ge=0, le=1)]
+Positive = Annotated[float, Gt(0)]
+PositiveInt = Annotated[int, Gt(0)]
+
+RANGES = {
+    **dict.fromkeys(("hidden", "period", "videos", "snippets", "upsample", "thresholds", "per_video"), PositiveInt),
+    **dict.fromkeys(("dropout", "background_below", "foreground_above", "pool", "average", "low", "high"), Share),
+    **{"class_threshold": Share, "cbp_share": Share, "learning_rate": Positive, "nms_sigma": Positive},
+}
+"Ranges of the fields whose types do not have them yet"
+
+EXPECTED = {"int_": "be a whole number", "string_": "be text", "greater_than_equal": "be not negative"}
+"Plainer words than pydantic's, by how its name of the error begins"
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
@@ -22,13 +39,11 @@ def from_dict(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
     Raises:
         ValueError: an unknown name (the nearest known one is offered), or a value of the wrong kind.
     """
-    hints = typing.get_type_hints(kind)
-    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    kinds = _kinds(typing.cast(Any, kind))
     for name in values:
-        if name not in known:
-            raise ValueError(unknown(path + name, [path + other for other in sorted(known)], "configuration field"))
-    given = {name: coerced(value, hints[name], path + name) for name, value in values.items()}
-    return kind(**given)
+        if name not in kinds:
+            raise ValueError(unknown(path + name, [path + other for other in sorted(kinds)], "configuration field"))
+    return kind(**{name: coerced(value, kinds[name], path + name) for name, value in values.items()})
 
 
 def replaced(config: T, **changes: Any) -> T:
@@ -37,119 +52,73 @@ def replaced(config: T, **changes: Any) -> T:
     Raises:
         ValueError: as :func:`from_dict`.
     """
-    nested: dict[str, Any] = {}
+    merged = to_dict(config)
     for name, value in changes.items():
         part, _, rest = name.replace(".", "__").partition("__")
-        if rest:
-            nested.setdefault(part, {})[rest] = value
-        else:
-            nested[part] = value
-    merged = dataclasses.asdict(config)  # type: ignore[call-overload]
-    for part, value in nested.items():
+        value = {rest: value} if rest else value
         both = isinstance(value, Mapping) and isinstance(merged.get(part), dict)
         merged[part] = {**merged[part], **value} if both else value
     return from_dict(type(config), merged)
 
 
-def coerced(value: Any, kind: Any, name: str) -> Any:
-    """``value`` as ``kind``, read from text where need be: papermill hands over ``"[3,4]"`` and ``"3e-5"`` as strings.
+def coerced(value: Any, kind: Any, name: str, *, strict: bool = False) -> Any:
+    """``value`` as ``kind``; unless ``strict``, read from text: papermill gives ``"[3,4]"`` and ``"3e-5"`` as strings.
 
     Raises:
-        ValueError: naming the parameter, the kind that was expected and what came.
+        ValueError: naming the parameter, what was expected and what came.
     """
-    if is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            return value if isinstance(value, typing.cast(type, kind)) else _refuse(value, kind, name)
-        return from_dict(typing.cast(type, kind), value, name + ".")
-    if typing.get_origin(kind) is Literal:
-        if value not in typing.get_args(kind):
-            raise ValueError(f"{name} must be one of {', '.join(typing.get_args(kind))}, got {value!r}")
-        return value
-    if kind is str:
-        return value if isinstance(value, str) else _refuse(value, str, name)
-    if typing.get_origin(kind) in (list, tuple):
-        return _coerced_list(value, kind, name)
-    return _coerced_number(value, kind, name)
+    if dataclasses.is_dataclass(kind):
+        nested = typing.cast(type, kind)
+        return value if isinstance(value, nested) else from_dict(nested, coerced(value, dict, name), name + ".")
+    if (many := typing.get_origin(kind)) in (list, tuple):
+        if isinstance(value, str):
+            value = [part.strip(" '\"") for part in value.strip(" []()").split(",") if part.strip()]
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        return many(coerced(part, typing.get_args(kind)[0], name) for part in parts)
+    if isinstance(value, str) and int in (kind, *typing.get_args(kind)):
+        with suppress(ValueError):
+            value = float(value)  # "1e3" is a whole number too
+    try:
+        return _adapter(kind).validate_python(value, strict=strict or isinstance(value, bool))  # true is no number
+    except ValueError as error:
+        problem = error.errors()[0]  # type: ignore[attr-defined]
+    words = problem["msg"].removeprefix("Input should ")
+    expected = next((plain for start, plain in EXPECTED.items() if problem["type"].startswith(start)), words)
+    if many is typing.Literal:
+        expected = f"be one of {', '.join(map(str, typing.get_args(kind)))}"
+    elif kind == Share and problem["type"].endswith("_equal"):
+        expected = "lie in [0, 1]"
+    came = repr(value) if type(value) in (int, float) else f"{value!r} ({type(value).__name__})"
+    hint = ": it is a share, not a percent" if expected.startswith("lie") and 1 < float(value) <= 100 else ""
+    raise ValueError(f"{name} must {expected}, got {came}{hint}")
 
 
-def _coerced_list(value: Any, kind: Any, name: str) -> Any:
-    inner = typing.get_args(kind)[0]
-    if isinstance(value, str):
-        try:
-            value = ast.literal_eval(f"[{value.strip().strip('[]()')}]")
-        except (ValueError, SyntaxError):
-            value = [part.strip() for part in value.strip("[]() ").split(",")]
-    if not isinstance(value, (list, tuple)):
-        value = [value]
-    return typing.get_origin(kind)(coerced(part, inner, name) for part in value)
+@functools.cache
+def _kinds(config: Any) -> dict[str, Any]:
+    """The fields of a config, each with its type and range; a plain number must not be negative."""
+    hints = typing.get_type_hints(config, include_extras=True).items()
+    return {n: RANGES.get(n, Annotated[kind, Ge(0)]) if kind in (int, float) else kind for n, kind in hints}
 
 
-def _coerced_number(value: Any, kind: Any, name: str) -> Any:
-    if isinstance(value, str):
-        text = value.strip()
-        try:
-            value = {"true": True, "false": False}[text.lower()] if kind is bool else float(text)
-        except (KeyError, ValueError):
-            _refuse(value, kind, name)
-    if kind is bool:
-        return value if isinstance(value, bool) else _refuse(value, kind, name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or (kind is int and value != int(value)):
-        _refuse(value, kind, name)
-    return kind(value)
+@functools.cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter  # here: most commands have no config, and are spared its 0.1 s
 
-
-def _refuse(value: Any, kind: Any, name: str) -> Any:
-    expected = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind, str(kind))
-    raise ValueError(f"{name} must be {expected}, got {value!r} ({type(value).__name__})")
-
-
-def unknown(name: str, known: list[str], what: str) -> str:
-    """The message for a name that is not known: what it was meant for, the nearest known one, and the list."""
-    near = difflib.get_close_matches(name, known, 1, 0.5)
-    return f"unknown {what} {name!r}; {f'did you mean {near[0]!r}? ' if near else ''}choose one of {', '.join(known)}"
-
-
-POSITIVE = {
-    "hidden",
-    "period",
-    "videos",
-    "snippets",
-    "upsample",
-    "thresholds",
-    "learning_rate",
-    "nms_sigma",
-    "per_video",
-}
-SHARES = {
-    "dropout",
-    "background_below",
-    "foreground_above",
-    "pool",
-    "average",
-    "low",
-    "high",
-    "class_threshold",
-    "cbp_share",
-}
+    return TypeAdapter(kind, config={"allow_inf_nan": False})
 
 
 def check(config: Any, path: str = "") -> None:
-    """Nothing, when every value of a config lies where it must.
+    """Refuse a config with a value of the wrong kind or out of its range.
 
     Raises:
-        ValueError: one message with the field, what was expected and what came.
+        ValueError: as :func:`coerced`.
     """
-    for item in fields(config):
-        value, name = getattr(config, item.name), path + item.name
-        if is_dataclass(value):
-            check(value, name + ".")
-        elif item.name in SHARES and not 0 <= value <= 1:
-            hint = ": it is a share, not a percent" if 1 < value <= 100 else ""
-            raise ValueError(f"{name} must lie in [0, 1], got {value}{hint}")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            least = "positive" if item.name in POSITIVE else "not negative"
-            if not math.isfinite(value) or value < 0 or (value == 0 and item.name in POSITIVE):
-                raise ValueError(f"{name} must be {least}, got {value}")
+    for name, kind in _kinds(config.__class__).items():
+        value = getattr(config, name)
+        if dataclasses.is_dataclass(value):
+            check(value, f"{path}{name}.")
+        else:
+            coerced(value, kind, path + name, strict=True)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -159,5 +128,11 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def digest(content: Any, letters: int = 12) -> str:
     """Hexadecimal hash of a config or of plain JSON values; equal content gives equal hashes on every machine."""
-    plain = to_dict(content) if is_dataclass(content) else content
+    plain = to_dict(content) if dataclasses.is_dataclass(content) else content
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:letters]
+
+
+def unknown(name: str, known: list[str], what: str) -> str:
+    """The message for a name that is not known: what it was meant for, the nearest known one, and the list."""
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    return f"unknown {what} {name!r}; {f'did you mean {near[0]!r}? ' if near else ''}choose one of {', '.join(known)}"
