@@ -37,10 +37,10 @@ def task(data: Data) -> Task:
     return Task(tiny(), data)
 
 
-def said(task: Task, sequences: dict[str, np.ndarray]) -> dict[str, VideoScores]:
-    """Scores of every video whose sequences are the ones given."""
+def scored(task: Task, cas: dict[str, np.ndarray]) -> dict[str, VideoScores]:
+    """Scores of every video whose CAS is the one given."""
     found = {}
-    for name, score_tc in sequences.items():
+    for name, score_tc in cas.items():
         snippets, classes = score_tc.shape
         attention_t, video_c = np.ones(snippets, np.float32), np.ones(classes, np.float32)
         found[name] = VideoScores(name, score_tc, attention_t, video_c, score_tc)
@@ -118,16 +118,28 @@ def test_scores_stand_in_the_rows_order(data: Data, tmp_path: Path) -> None:
 
 def test_a_restored_run_scores_what_its_record_says(data: Data, tmp_path: Path) -> None:
     store, config = tmp_path / "runs", tiny()
-    first = replay.ruled(config, data, store)
+    first = replay.by_rule(config, data, store)
     record = run(config, data, store / Task(config, data).identity, curve=False)
     name = record["headline"]["protocol"]
     assert first["mean"][0] == pytest.approx(100 * record["metrics"]["fused"][name]["means"]["0.1:0.7"], abs=1e-3)
     for path in store.rglob("*.safetensors"):
         path.unlink()
-    assert replay.ruled(config, data, store).equals(first), "what was scored once needs no checkpoint"
-    task, said = replay.scores(config, data, store)
-    assert set(said) == {"cbp", "vlp", "fused"}
+    assert replay.by_rule(config, data, store).equals(first), "what was scored once needs no checkpoint"
+    task, scores = replay.scores(config, data, store)
+    assert set(scores) == {"cbp", "vlp", "fused"}
     assert (store / task.identity / "last.safetensors").is_file(), "a lost checkpoint is made again"
+
+
+def test_kept_detections_are_resampled_by_video(data: Data, tmp_path: Path) -> None:
+    store, configs = tmp_path / "runs", [tiny(seed=seed) for seed in (0, 1)]
+    records = [run(config, data, store / Task(config, data).identity, curve=False) for config in configs]
+    map_rs = replay.resampled(["full", "full"], records, store, data.annotations)["full"]
+    name = records[0]["headline"]["protocol"]
+    means = [100 * record["metrics"]["fused"][name]["means"]["0.1:0.7"] for record in records]
+    assert map_rs.shape == (1001, 2)
+    assert map_rs[0].tolist() == pytest.approx(means, abs=1e-3)
+    by_branch = replay.resampled(["full"], records[:1], store, data.annotations, "cbp")["full"]
+    assert by_branch[0, 0] == pytest.approx(100 * records[0]["metrics"]["cbp"][name]["means"]["0.1:0.7"], abs=1e-3)
 
 
 def test_rules_change_what_comes_after_training_alone() -> None:
@@ -141,7 +153,7 @@ def test_rules_change_what_comes_after_training_alone() -> None:
 
 def test_a_branch_that_says_the_truth_is_complete_and_adds_nothing(task: Task) -> None:
     truth = {name: task.snippet_truth(name).astype(np.float64) for name in task.test}
-    complete_m, over_m = complementarity.fit(task, complementarity.stretched(task, said(task, truth)))
+    complete_m, over_m = complementarity.fit(task, complementarity.normalized_cas(task, scored(task, truth)))
     long_m = np.diff(task.truth.segment_m2)[:, 0] > 4 * task.batches.grid.step
     assert np.nanmean(complete_m[long_m]) > 0.85
     assert np.nanmean(over_m[long_m]) < 0.1
@@ -159,10 +171,10 @@ def test_a_branch_that_always_says_yes_covers_all_and_adds_the_neighbourhood(tas
 def test_a_lower_cut_covers_more_and_adds_more(task: Task) -> None:
     rng = np.random.default_rng(0)
     noisy = {name: task.snippet_truth(name) + rng.random(task.snippet_truth(name).shape) for name in task.test}
-    curve = complementarity.trade(task, {"noisy": said(task, noisy)}, [0.2, 0.5, 0.8])
+    curve = complementarity.trade(task, {"noisy": scored(task, noisy)}, [0.2, 0.5, 0.8])
     assert (curve["complete"].diff().dropna() < 0).all()
     assert (curve["over"].diff().dropna() < 0).all()
-    each = complementarity.instances(task, {"noisy": said(task, noisy)})
+    each = complementarity.instances(task, {"noisy": scored(task, noisy)})
     assert len(each) == len(task.truth)
     assert each["complete"].mean() == pytest.approx(curve["complete"][1])
 
@@ -192,27 +204,27 @@ def test_the_oracle_by_class_is_no_worse_than_either_branch() -> None:
 
 
 def test_the_story_has_its_chapters_and_trains_on_none_of_its_videos(data: Data) -> None:
-    names = story.telling(data.annotations, [video.name for video in data.annotations.subset("test")], count=2)
+    names = story.clear_videos(data.annotations, [video.name for video in data.annotations.subset("test")], count=2)
     lines: list[str] = []
-    task, chapters = story.told(tiny(), data, names, lines.append)
+    task, chapters = story.chapters(tiny(), data, names, lines.append)
     assert list(chapters) == ["untrained", "B", "F", "end"]
     assert set(chapters["untrained"].scores["vlp"]) == set(names)
-    assert set(chapters["B"].taught) == set(chapters["F"].taught) == set(names)
-    assert not chapters["end"].taught
+    assert set(chapters["B"].confidence) == set(chapters["F"].confidence) == set(names)
+    assert not chapters["end"].confidence
     assert not set(names) & set(task.batches.training)
     assert lines[-1].endswith("phase 4 of 4")
-    again = story.told(tiny(), data, names)[1]["end"].scores["fused"][names[0]]
+    again = story.chapters(tiny(), data, names)[1]["end"].scores["fused"][names[0]]
     np.testing.assert_array_equal(again.cas_tc, chapters["end"].scores["fused"][names[0]].cas_tc)
 
 
-def test_the_telling_video_is_chosen_by_its_annotations_alone(data: Data) -> None:
+def test_the_clear_videos_are_chosen_by_its_annotations_alone(data: Data) -> None:
     names = [video.name for video in data.annotations.subset("test")]
-    chosen = story.telling(data.annotations, names, count=3)
-    assert chosen == story.telling(data.annotations, names[::-1], count=3)
+    chosen = story.clear_videos(data.annotations, names, count=3)
+    assert chosen == story.clear_videos(data.annotations, names[::-1], count=3)
     for name in chosen:
         assert len(set(data.annotations.videos[name].instance_labels)) == 1
     with pytest.raises(ValueError, match="expected a video of one class with 2 to 12 instances among 0 videos"):
-        story.telling(data.annotations, [])
+        story.clear_videos(data.annotations, [])
 
 
 def test_labels_lie_beyond_the_two_thresholds() -> None:
@@ -223,20 +235,20 @@ def test_labels_lie_beyond_the_two_thresholds() -> None:
 
 @pytest.fixture
 def opened(task: Task) -> explorer.Explorer:
-    names = story.telling(task.data.annotations, task.test, count=2)
+    names = story.clear_videos(task.data.annotations, task.test, count=2)
     truth = {name: task.snippet_truth(name).astype(np.float64) for name in names}
-    scores = {branch: said(task, truth) for branch in ("cbp", "fused")}
+    scores = {branch: scored(task, truth) for branch in ("cbp", "fused")}
     segments = story.instances(task.data.annotations, names)
     return explorer.Explorer(scores, segments, task.batches.grid, task.batches.classes, task.config.localize)
 
 
-def test_segments_follow_the_knobs_and_never_lie_over_a_better_one(opened: explorer.Explorer) -> None:
+def test_segments_follow_the_widgets_and_never_lie_over_a_better_one(opened: explorer.Explorer) -> None:
     before = opened.image.value
-    table = opened.found()["fused"]
+    table = opened.detections()["fused"]
     shared_nn = overlap(table.segment_n2, table.segment_n2)
     assert np.count_nonzero(shared_nn) == len(table) >= 2
     opened.widgets["shown"].value = 1
-    assert len(opened.found()["fused"]) == 1
+    assert len(opened.detections()["fused"]) == 1
     assert opened.image.value != before
 
 
@@ -246,7 +258,7 @@ def test_another_video_brings_its_own_classes(opened: explorer.Explorer) -> None
     opened.widgets["video"].value = second
     assert list(opened.widgets["label"].options) == list(opened.truth[second])
     assert opened.image.value != before
-    assert "instances met at tIoU 0.5" in opened.says.value
+    assert "instances met at tIoU 0.5" in opened.summary.value
 
 
 def test_a_front_end_without_widgets_gets_the_picture(opened: explorer.Explorer) -> None:

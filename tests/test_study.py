@@ -69,7 +69,7 @@ def test_everything_is_simulated_where_there_is_nothing(tmp_path: Path) -> None:
     assert one.cbp is not None
     assert one.vlp is not None
     assert set(one.cbp.names) == set(one.annotations.videos)
-    assert one.folder == tmp_path / "simulated" / "thumos14" / "probe"
+    assert one.folder == tmp_path / "drawn" / "thumos14" / "probe"
     assert "simulated" in repr(one)
 
 
@@ -77,6 +77,7 @@ def test_real_annotations_lend_simulated_features_their_structure(tmp_path: Path
     one = opened(tmp_path, data_root=str(shared_data))
     assert (one.source, one.structure) == ("simulated", "real")
     assert (one.simulated_parts(), one.simulated_parts("annotations")) == ("simulated features", "")
+    assert one.folder == tmp_path / "simulated" / "thumos14" / "probe"
     assert one.found is not None
     assert set(one.annotations.videos) < set(one.found.videos)
 
@@ -89,7 +90,7 @@ def test_packs_on_this_disk_are_real(packs: Path, tmp_path: Path) -> None:
     one.figure("line", figure, FRAME)
     one.table("sums", FRAME)
     one.close()
-    assert b"simulated" not in kept(one.folder)["line.svg"] + kept(one.folder)["sums.md"]
+    assert b"simulated" not in (kept(one.folder)["line.svg"] + kept(one.folder)["sums.md"]).lower()
     assert records.read_record(one.folder / "record.json")["data"]["cbp"]["layout"] == "w-talc"
 
 
@@ -159,7 +160,7 @@ def test_a_table_is_shown_rounded_and_kept_as_it_is(tmp_path: Path) -> None:
     assert shown["mean"].tolist() == [43.65]
     one.close()
     assert kept(one.folder)["means.csv"].decode().split() == ["mean", "43.654"]
-    assert "| 43.7 |" in kept(one.folder)["means.md"].decode()  # 43.65 would have been rounded to 43.6
+    assert "43.7 |" in kept(one.folder)["means.md"].decode()  # 43.65 would have been rounded to 43.6
 
 
 def test_a_false_claim_fails_and_leaves_the_last_good_results(tmp_path: Path) -> None:
@@ -210,16 +211,43 @@ def test_what_rests_on_simulated_features_says_so_in_the_picture(tmp_path: Path)
     one = opened(tmp_path)
     figure = drawn()
     one.figure("line", figure.axes, FRAME)
-    one.figure("free", drawn(), FRAME, rests_on="detections")
+    one.figure("free", drawn(), FRAME, rests_on="given")
     one.table("sums", FRAME, "Some sums.")
     one.close()
     content = kept(one.folder)
-    assert b"simulated features" in content["line.svg"]
-    assert b"simulated" not in content["free.svg"]
-    assert content["sums.md"].startswith(b"Some sums. Simulated features")
+    assert b"SIMULATED features and annotations" in content["line.svg"]
+    assert b">SIMULATED<" in content["line.svg"], "in the axes too"
+    assert b"SIMULATED" not in content["free.svg"]
+    assert content["sums.md"].startswith(b"Some sums.\n\n|")
+    assert content["sums.md"].endswith(b"SIMULATED features and annotations</sub>\n")
     record = records.read_record(one.folder / "record.json")
     assert record["files"]["line.png"]["simulated"] == "simulated features and annotations"
     assert record["files"]["free.png"]["simulated"] == ""
+
+
+def test_a_stamp_names_what_the_result_rests_on(tmp_path: Path, packs: Path, shared_data: Path) -> None:
+    real = opened(tmp_path, data_root=str(packs), seeds="[0,1]")
+    run = "THUMOS14, profile ci, seeds 0, 1, thumos14-210-seconds (2 of 210 videos)"
+    assert real.stamp() == run
+    assert real.stamp("detections") == "THUMOS14, thumos14-210-seconds (2 of 210 videos)"
+    assert real.stamp("annotations") == real.stamp("given") == "THUMOS14"
+    half = opened(tmp_path, data_root=str(shared_data))
+    assert half.stamp().endswith(" videos), SIMULATED features")
+    drawn = opened(tmp_path)
+    assert drawn.stamp("annotations") == "THUMOS14, SIMULATED annotations"
+    shown = drawn.table("sums", FRAME)
+    assert shown._repr_html_().endswith(f"<small>{drawn.stamp()}</small>")  # type: ignore[operator]
+
+
+def test_a_table_in_markdown_is_readable_by_people() -> None:
+    frame = FRAME.assign(long=[1.0, 12345.6], word=["50.0", "1.0 ± 2"])
+    head, _, *lines = study.as_markdown(frame).splitlines()
+    cells = [[cell.strip() for cell in line.split(" |")[:-1]] for line in (head, *lines)]
+    assert cells == [
+        ["| class", "n", "share", "long", "word"],
+        ["| a", "1", "0.25", "1", "50.0"],
+        ["| b\\|c", "2,000", "", "12,346", "1.0 ± 2"],
+    ]
 
 
 def test_axes_that_were_placed_by_hand_stay_where_they_are(tmp_path: Path) -> None:

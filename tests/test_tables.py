@@ -1,4 +1,4 @@
-"""Published methods as they were published; our runs with their spread, and differences called by their name."""
+"""Published methods as they were published; our runs with their spread, and differences with their intervals."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
-from wtal_lib.studies import history, tables
+from wtal_lib.studies import tables
 
 
 def record(preset: str = "full", seed: int = 0, **means: float) -> dict[str, Any]:
@@ -103,23 +104,53 @@ def test_the_headline_mean_comes_once() -> None:
     assert [name for name in table.columns if "mean" in name] == ["mean 0.1:0.7", "mean 0.1:0.5", "mean 0.3:0.7"]
 
 
-def test_a_difference_inside_its_spread_over_seeds_is_none() -> None:
+def test_a_difference_is_called_by_its_interval_over_seeds() -> None:
     frame = rows(base=[40.0, 50.0, 60.0], steady=[42.0, 52.0, 62.5], shaky=[47.0, 44.0, 60.5], worse=[30.0, 41.0, 50.0])
     table = tables.effects(frame, "base").set_index("row")
-    assert table["verdict"].to_dict() == {"base": "the base", "steady": "better", "shaky": "none", "worse": "worse"}
+    verdicts = {"base": "the base", "steady": "better", "shaky": "no difference shown", "worse": "worse"}
+    assert table["verdict"].to_dict() == verdicts
     assert table.loc["steady", "difference"] == pytest.approx(2.1667, abs=1e-3)
-    assert table.loc["steady", "spread"] == pytest.approx(np.std([2, 2, 2.5], ddof=1))
-    spreads = [np.std([2, 2, 2.5], ddof=1), np.std([7, -6, 0.5], ddof=1), np.std([-10, -9, -10], ddof=1)]
-    assert tables.usual_spread(table) == pytest.approx(np.sqrt(np.mean(np.square(spreads))))
+    margin = 4.3027 * np.std([2, 2, 2.5], ddof=1) / np.sqrt(3)
+    assert table.loc["steady", ["low", "high"]].tolist() == pytest.approx([2.1667 - margin, 2.1667 + margin], abs=1e-3)
+    assert math.isnan(table.loc["base", "low"])
 
 
-def test_a_single_seed_is_held_against_the_spread_given_or_none_at_all() -> None:
+def test_a_difference_is_over_videos_too_where_these_were_resampled() -> None:
+    frame = rows(base=[40.0, 50.0, 60.0], steady=[42.0, 52.0, 62.5])
+    base = np.tile([40.0, 50.0, 60.0], (101, 1))
+    videos = np.r_[0.0, np.random.default_rng(0).normal(0, 5, 100)][:, None]
+    resampled = {"base": base, "steady": base + np.array([2, 2, 2.5]) + videos}
+    table = tables.effects(frame, "base", resampled=resampled).set_index("row")
+    assert table.loc["steady", "difference"] == pytest.approx(2.1667, abs=1e-3)
+    assert table.loc["steady", "verdict"] == "no difference shown"
+
+
+def test_a_single_seed_is_held_against_the_margin_given_or_none_at_all() -> None:
     frame = rows(base=[40.0], other=[42.0])
-    assert tables.effects(frame, "base", spread=1.0)["verdict"].tolist() == ["the base", "better"]
-    assert tables.effects(frame, "base", spread=3.0)["verdict"].tolist() == ["the base", "none"]
-    assert tables.effects(frame, "base")["verdict"].tolist() == ["the base", "unknown"]
+    assert tables.effects(frame, "base", margin=1.0)["verdict"].tolist() == ["the base", "better"]
+    assert tables.effects(frame, "base", margin=3.0)["verdict"].tolist() == ["the base", "no difference shown"]
+    assert tables.effects(frame, "base")["verdict"].tolist() == ["the base", "no difference shown"]
     with pytest.raises(ValueError, match="expected a row 'full' to compare with, got base, other"):
         tables.effects(frame, "full")
+
+
+def test_the_usual_margin_pools_the_spread_of_all_rows() -> None:
+    frame = rows(base=[40.0, 50.0, 60.0], steady=[42.0, 52.0, 62.5], shaky=[47.0, 44.0, 60.5])
+    spreads = [np.std([2, 2, 2.5], ddof=1), np.std([7, -6, 0.5], ddof=1)]
+    degrees = 2 * 2 / (1 + 1 / 4)
+    expected = scipy.stats.t.ppf(0.975, degrees) * np.sqrt(np.mean(np.square(spreads)))
+    assert tables.usual_margin(frame, "base") == pytest.approx(expected, rel=1e-3)
+    assert math.isnan(tables.usual_margin(rows(base=[40.0], other=[42.0]), "base"))
+
+
+def test_five_in_a_hundred_single_seeds_are_called_different() -> None:
+    rng, wrong = np.random.default_rng(0), []
+    for _ in range(400):
+        main = rows(**{name: rng.normal(0, 1, 3).tolist() for name in ("base", "b", "c", "d", "e")})
+        side = rows(base=[rng.normal()], other=[rng.normal()])
+        table = tables.effects(side, "base", margin=tables.usual_margin(main, "base"))
+        wrong.append(table["verdict"][1] != "no difference shown")
+    assert 0.02 < np.mean(wrong) < 0.085
 
 
 def test_the_share_of_the_gap_is_worked_out_seed_by_seed() -> None:
@@ -141,7 +172,7 @@ def test_our_line_is_set_beside_the_paper_s_where_both_have_a_score() -> None:
 COUNTS = {
     "eligible": 100, "truth": 20, "foreground": 10, "foreground_right": 8, "background": 50, "background_right": 45,
 }  # fmt: skip
-TOLD = {
+RECORD = {
     **record(),
     "history": [
         {
@@ -169,22 +200,22 @@ TOLD = {
 
 
 def test_updates_count_both_branches_together() -> None:
-    curve = history.curve([TOLD])
+    curve = tables.curve([RECORD])
     assert curve["updates"].tolist() == [10, 12]
     assert curve["map"].tolist() == [50.0, 40.0]
-    assert history.curve([{**TOLD, "history": TOLD["history"][:1]}]).empty
+    assert tables.curve([{**RECORD, "history": RECORD["history"][:1]}]).empty
 
 
 def test_the_last_moment_is_the_result_and_the_best_an_oracle() -> None:
-    table = history.last_and_best(history.curve([TOLD]))
+    table = tables.last_and_best(tables.curve([RECORD]))
     assert table[["last", "best", "peeking"]].values.tolist() == [[40.0, 50.0, 10.0]]
 
 
 def test_pseudo_labels_are_right_over_given_and_over_what_there_is() -> None:
-    table = history.pseudo_labels([TOLD])
+    table = tables.pseudo_labels([RECORD])
     assert len(table) == 4
     b = table[table["phase"] == "B"].set_index("kind")
     assert b.loc["foreground", ["precision", "recall", "share"]].tolist() == [0.8, 0.4, 0.1]
     assert b.loc["background", ["precision", "recall", "share"]].tolist() == [0.9, 45 / 80, 0.5]
-    overall = history.labels_overall([TOLD])
+    overall = tables.labels_overall([RECORD])
     assert overall.loc[0, ["foreground precision", "background there"]].tolist() == [0.8, 0.8]

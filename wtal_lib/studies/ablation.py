@@ -176,7 +176,7 @@ def tasks(rows: Sequence[Row], spec: Spec) -> list[Task]:
 
 
 def scored(rows: Sequence[Row], records: Sequence[Mapping[str, Any]], branch: str = "") -> pd.DataFrame:
-    """A line a run: question, row, setting, seed, and its :func:`wtal_lib.studies.tables.score` under the headline protocol.
+    """A line a run: question, row, setting, seed, and its :func:`tables.score` under the headline protocol.
 
     Raises:
         ValueError: a run failed.

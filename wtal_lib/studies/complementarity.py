@@ -1,7 +1,7 @@
 """The paper's premise, instance by instance: how much of an action a branch leaves out, and how far it spills over.
 
-A branch's activation of a labelled class is stretched to [0, 1] over its video and cut at a level. ``complete`` is the
-share of an instance above the cut. ``over`` is the time above the cut beside it (within one instance length on either
+A branch's CAS of a labelled class is normalized to [0, 1] over its video and cut at a threshold. ``complete`` is the
+share of an instance above it. ``over`` is the time above it beside the instance (within one instance length on either
 side, in no instance of the class), in instance lengths: 0 is none, 2 the most there can be.
 """
 
@@ -22,72 +22,66 @@ from wtal_lib.score.completeness import activated, completeness, covered
 from wtal_lib.score.diagnose import multiples
 from wtal_lib.score.metrics import match
 
-BY_VIDEO = Mapping[str, VideoScores]
-LEVELS = tuple(level / 20 for level in range(2, 19))
-"cuts at which the trade between the two errors is drawn"
+ByVideo = Mapping[str, VideoScores]
+THRESHOLDS = tuple(i / 20 for i in range(2, 19))
+"of the normalized CAS, at which completeness is set against over-completeness"
 
 
-def stretched(task: Task, said: BY_VIDEO) -> dict[str, Float[np.ndarray, "_ c"]]:
-    """Each video's activation, every class that occurs in it stretched to [0, 1]; 0 for the classes that do not."""
+def normalized_cas(task: Task, scores: ByVideo) -> dict[str, Float[np.ndarray, "_ c"]]:
+    """Each video's CAS, every class that occurs in it normalized to [0, 1]; 0 for the classes that do not."""
     found = {}
-    for name, video in said.items():
-        cas_tc = video.cas_tc
-        found[name] = np.zeros(cas_tc.shape, dtype=np.float64)
+    for name, video in scores.items():
+        found[name] = np.zeros(video.cas_tc.shape)
         for c in np.flatnonzero(task.snippet_truth(name).any(axis=0)):
-            found[name][:, c] = min_max(cas_tc[:, c : c + 1])[:, 0]
+            found[name][:, c] = min_max(video.cas_tc[:, [c]])[:, 0]
     return found
 
 
 def fit(
-    task: Task, sequences: Mapping[str, Float[np.ndarray, "_ c"]], level: float = 0.5
+    task: Task, cas: Mapping[str, Float[np.ndarray, "_ c"]], threshold: float = 0.5
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
     """``complete`` and ``over`` of every instance of the headline protocol; nan for one without length."""
-    truth, classes = task.truth, task.batches.classes
-    inside = activated(sequences, level, task.batches.grid, classes)
-    beside = {name: np.where(task.snippet_truth(name), 0.0, value_tc) for name, value_tc in sequences.items()}
-    outside = activated(beside, level, task.batches.grid, classes)
+    truth, about = task.truth, (threshold, task.batches.grid, task.batches.classes)
+    beside = {name: np.where(task.snippet_truth(name), 0.0, value_tc) for name, value_tc in cas.items()}
     near = replace(truth, segment_m2=truth.segment_m2 + np.diff(truth.segment_m2) * np.array([-1.0, 1.0]))
-    return covered(inside, truth), 3 * covered(outside, near)
+    return covered(activated(cas, *about), truth), 3 * covered(activated(beside, *about), near)
 
 
-def instances(task: Task, stages: Mapping[str, BY_VIDEO], level: float = 0.5) -> pd.DataFrame:
+def instances(task: Task, stages: Mapping[str, ByVideo], threshold: float = 0.5) -> pd.DataFrame:
     """A row an instance and stage: instance, video, class, length (seconds), stage, complete, over.
 
     ``stages`` are branches at some point of their training, by name. Instances whose video a stage lacks are left out.
     """
     truth, frames = task.truth, []
-    length_m = np.diff(truth.segment_m2)[:, 0]
-    for stage, said in stages.items():
-        complete_m, over_m = fit(task, stretched(task, said), level)
+    for stage, scores in stages.items():
+        complete_m, over_m = fit(task, normalized_cas(task, scores), threshold)
         columns: dict[str, Any] = {
             "instance": np.arange(len(truth)),
             "video": np.array(truth.videos)[truth.video_m],
             "class": np.array(truth.classes)[truth.label_m],
-            "length": length_m,
+            "length": np.diff(truth.segment_m2)[:, 0],
             "stage": stage,
             "complete": complete_m,
             "over": over_m,
         }
-        frames.append(pd.DataFrame(columns)[np.isin(columns["video"], list(said))])
+        frames.append(pd.DataFrame(columns)[np.isin(columns["video"], list(scores))])
     return pd.concat(frames, ignore_index=True)
 
 
-def trade(task: Task, stages: Mapping[str, BY_VIDEO], levels: Sequence[float] = LEVELS) -> pd.DataFrame:
-    """Mean ``complete`` and ``over`` over all instances, of every stage cut at every level: stage, level, both."""
+def trade(task: Task, stages: Mapping[str, ByVideo], thresholds: Sequence[float] = THRESHOLDS) -> pd.DataFrame:
+    """Mean ``complete`` and ``over`` over all instances, of every stage at every threshold: stage, level, both."""
     rows = []
-    for stage, said in stages.items():
-        sequences = stretched(task, said)
-        rows += [(stage, level, *map(np.nanmean, fit(task, sequences, level))) for level in levels]
+    for stage, scores in stages.items():
+        cas = normalized_cas(task, scores)
+        rows += [(stage, level, *map(np.nanmean, fit(task, cas, level))) for level in thresholds]
     return pd.DataFrame(rows, columns=["stage", "level", "complete", "over"])
 
 
 def found(detections: Detections, truth: GroundTruth, iou: float = 0.5) -> Bool[np.ndarray, " m"]:
     """Which instances the best G detections of their class find, where the class has G instances."""
     best_n = multiples(detections, truth) == 0
-    columns = (detections.video_n, detections.label_n, detections.segment_n2, detections.score_n)
-    video_n, label_n, segment_n2, score_n = (column[best_n] for column in columns)
-    few = replace(detections, video_n=video_n, label_n=label_n, segment_n2=segment_n2, score_n=score_n)
-    return match(few, truth, [iou]).finder_km[0] >= 0
+    columns = {name: getattr(detections, name)[best_n] for name in ("video_n", "label_n", "segment_n2", "score_n")}
+    return match(replace(detections, **columns), truth, [iou]).finder_km[0] >= 0
 
 
 def shared_misses(cbp_m: Bool[np.ndarray, " m"], vlp_m: Bool[np.ndarray, " m"]) -> dict[str, float]:
@@ -105,14 +99,13 @@ def shared_misses(cbp_m: Bool[np.ndarray, " m"], vlp_m: Bool[np.ndarray, " m"]) 
 
 
 def overlaps(detections: Mapping[str, Detections], truth: GroundTruth) -> pd.DataFrame:
-    """Overlap (tIoU) of each instance with the surest detection that touches it: instance, branches, ``better``.
+    """Overlap (tIoU) of each instance with the best-scored detection that touches it: instance, branches, ``better``.
 
     ``better`` is an oracle that takes the better of CBP and VLP for each instance; it looks at the ground truth.
     """
     columns = {branch: completeness(of, truth).tiou_m for branch, of in detections.items()}
-    return pd.DataFrame({"instance": np.arange(len(truth)), **columns}).assign(
-        better=np.maximum(columns["cbp"], columns["vlp"])
-    )
+    better_m = np.maximum(columns["cbp"], columns["vlp"])
+    return pd.DataFrame({"instance": np.arange(len(truth)), **columns, "better": better_m})
 
 
 def better_by_class(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -122,11 +115,8 @@ def better_by_class(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """
     rows = []
     for record in records:
-        name = record["headline"]["protocol"]
-        scored = {branch: of[name]["ap"] for branch, of in record["metrics"].items()}
-        known = [one for one, ap in scored["fused"].items() if ap and ap[0] is not None]
-        ap = {branch: 100 * np.array([np.mean(of[one]) for one in known]) for branch, of in scored.items()}
-        means = {branch: float(of.mean()) for branch, of in ap.items()}
-        oracle = float(np.maximum(ap["cbp"], ap["vlp"]).mean())
-        rows.append({"preset": record["preset"], "seed": record["seed"], **means, "better": oracle})
+        by_branch = {branch: of[record["headline"]["protocol"]]["ap"] for branch, of in record["metrics"].items()}
+        table = 100 * pd.DataFrame(by_branch).map(lambda ap: np.mean(np.array(ap, dtype=float))).dropna()
+        table["better"] = table[["cbp", "vlp"]].max(axis=1)
+        rows.append({"preset": record["preset"], "seed": record["seed"], **table.mean()})
     return pd.DataFrame(rows)

@@ -1,14 +1,17 @@
-"""A run looked at again: its branches restored from the checkpoint, scored, and localized under other rules."""
+"""Finished runs looked at again: branches restored and scored, localized by other rules, resampled by video."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
+from wtal_lib.data.annotations import Annotations, ground_truth
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import replacing
 from wtal_lib.method import predict
@@ -19,8 +22,11 @@ from wtal_lib.method.state import State, fresh, resume
 from wtal_lib.runs import records
 from wtal_lib.runs.run import Scores, Task, chosen_device, run
 from wtal_lib.runs.sources import Data
+from wtal_lib.score.detections import read_detections
 from wtal_lib.score.evaluate import report
+from wtal_lib.score.metrics import match
 from wtal_lib.settings import digest, replaced, to_dict
+from wtal_lib.studies import statistics
 from wtal_lib.studies.tables import score
 
 RULES: dict[str, dict[str, dict[str, object]]] = {
@@ -49,29 +55,48 @@ RULES: dict[str, dict[str, dict[str, object]]] = {
 def restored(
     config: Config, data: Data, store: Path, progress: Callable[[str], None] | None = None
 ) -> tuple[Task, State]:
-    """The task of a run and its branches as they ended; computed where the store lacks the run.
-
-    A run that trains is computed anew where its checkpoint is missing: a fresh clone has the records alone.
+    """The task of a run and its branches as they ended; computed where the store lacks the run or its checkpoint.
 
     Raises:
         ValueError, OSError, FloatingPointError: as :func:`wtal_lib.runs.run.run`.
     """
     task = Task(config, data, chosen_device("auto"))
     folder = store / task.identity
-    kept = (folder / "last.safetensors").is_file() or not list(alternate(config.schedule))
-    run(config, data, folder, curve=False, anew=not kept, progress=progress)
+    trained = (folder / "last.safetensors").is_file() or not list(alternate(config.schedule))
+    run(config, data, folder, curve=False, anew=not trained, progress=progress)
     state = fresh(config, task.batches, task.text(), task.logit_scale, task.device)
     resume(config, task.batches, state, folder)
     return task, state
 
 
 def scores(config: Config, data: Data, store: Path) -> tuple[Task, Scores]:
-    """The task of a run and what each of its branches, and both together, say of every test video."""
+    """The task of a run, and the scores of each branch and of their fusion on every test video."""
     task, state = restored(config, data, store)
     return task, task.scores(state)
 
 
-def ruled(
+def resampled(
+    rows: Sequence[str], runs: Sequence[Mapping[str, Any]], store: Path, annotations: Annotations, branch: str = "fused"
+) -> dict[str, Float[np.ndarray, "r s"]]:
+    """By row, :func:`statistics.resampled` of its runs under the headline protocol, from the detections they kept.
+
+    Args:
+        rows: the row of each run.
+        runs: their records, those of a row in the order of their seeds.
+        store: holds the runs.
+        annotations: whose test videos are resampled.
+        branch: whose detections are scored.
+    """
+    protocol = get_dataset(annotations.dataset).headline
+    truth, name = ground_truth(annotations, protocol), "" if branch == "fused" else f"_{branch}"
+    matchings: dict[str, list[Any]] = {}
+    for row, record in zip(rows, runs, strict=True):
+        found = read_detections(store / record["identity"] / f"detections{name}.json", annotations)
+        matchings.setdefault(row, []).append(match(found, truth, protocol.means[0][1]))
+    return {row: statistics.resampled(of) for row, of in matchings.items()}
+
+
+def by_rule(
     config: Config, data: Data, store: Path, rules: Mapping[str, Mapping[str, Mapping[str, object]]] = RULES
 ) -> pd.DataFrame:
     """The fused mAP of one run under its own rules and under others: question, row, seed, :func:`tables.score`.
@@ -80,23 +105,23 @@ def ruled(
     """
     asked = [(question, row, fields) for question, of in rules.items() for row, fields in of.items()]
     place = store / Task(config, data).identity / "rules.json"
-    known, rows = _kept(place), []
-    said: tuple[Task, Scores] | None = None
+    known, rows = _known(place), []
+    run_scores: tuple[Task, Scores] | None = None
     for question, row, fields in [("", "full", {}), *asked]:
         changed = replaced(config, **fields)
         key = digest([changed.fusion, changed.cbp_share, to_dict(changed.localize), records.method_digest()])
         if key not in known:
-            said = said or scores(config, data, store)
-            known[key] = _headline(changed, *said)
+            run_scores = run_scores or scores(config, data, store)
+            known[key] = _headline(changed, *run_scores)
         rows.append({"question": question, "row": row, "seed": config.seed, **known[key]})
-    if said is not None:
+    if run_scores is not None:
         with replacing(place) as file:
             file.write(json.dumps(known).encode())
     return pd.DataFrame(rows)
 
 
-def _kept(place: Path) -> dict[str, Any]:
-    """What was written there before; nothing where that is missing or damaged."""
+def _known(place: Path) -> dict[str, Any]:
+    """What was scored before; empty where that is missing or damaged."""
     try:
         content = json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -104,10 +129,9 @@ def _kept(place: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _headline(config: Config, task: Task, said: Scores) -> dict[str, float]:
+def _headline(config: Config, task: Task, run_scores: Scores) -> dict[str, float]:
     """The fused scores of a run under the rules of ``config``, percent."""
-    videos = [predict.fuse([said["cbp"][video], said["vlp"][video]], config) for video in said["cbp"]]
+    videos = [predict.fuse([run_scores["cbp"][name], run_scores["vlp"][name]], config) for name in run_scores["cbp"]]
     found = localize(videos, config.localize, task.batches.grid, task.batches.classes)
     name = get_dataset(config.dataset).headline.name
-    scored = report(found, task.data.annotations, [name])["protocols"]
-    return score({"metrics": {"fused": scored}}, "fused", name)
+    return score({"metrics": {"fused": report(found, task.data.annotations, [name])["protocols"]}}, "fused", name)

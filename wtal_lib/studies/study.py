@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import os
@@ -25,23 +26,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
-from wtal_lib.data.features import Pack, marked
+from wtal_lib.data.datasets import get_dataset
+from wtal_lib.data.features import marked
 from wtal_lib.data.files import replacing
 from wtal_lib.figures.style import theme
 from wtal_lib.runs import records
 from wtal_lib.runs.sources import Data, Spec, open_data
 from wtal_lib.settings import to_dict
-from wtal_lib.simulate.packs import SimulatedPack
 from wtal_lib.studies import gallery
 from wtal_lib.studies.parameters import PARAMETERS, check_parameters
 
-RestsOn = Literal["features", "annotations", "detections"]
-"What a result would change with: features and annotations, annotations alone, or neither but somebody's detections"
+RestsOn = Literal["features", "annotations", "detections", "given"]
+"""What a result would change with: features and annotations; annotations alone; a given file of detections and the
+annotations that score it; or neither, as published scores and somebody's videos"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Study(Data):
-    """An open notebook: its data, and what it keeps. Made by :func:`open_study`."""
+    """An open notebook: its data, and the results it keeps. Made by :func:`open_study`."""
 
     name: str
     parameters: dict[str, Any]
@@ -49,7 +51,7 @@ class Study(Data):
     "where the data come from, for the runs of a sweep"
     root: Path
     folder: Path
-    "where results go: results/<source>/<dataset>/<name>, the source being real, simulated or random-weights"
+    "where results go: results/<source>/<dataset>/<name>, the source being one of :data:`gallery.SOURCES`"
     started: float
     "of the monotonic clock, seconds"
     claims: dict[str, bool] = field(default_factory=dict)
@@ -65,30 +67,48 @@ class Study(Data):
 
     @property
     def runs(self) -> Path:
-        """The store of the runs that all notebooks on these data share: results/<source>/<dataset>/runs."""
+        """The store of the runs that all notebooks on these data share."""
         return self.folder.parent / "runs"
 
     def simulated_parts(self, rests_on: RestsOn = "features") -> str:
-        """What is simulated in a result that rests on annotations, or on features too; empty when nothing is."""
+        """What is simulated in a result; empty when nothing is."""
         if rests_on == "features" and self.source == "simulated":
             return "simulated features" + ("" if self.structure == "real" else " and annotations")
-        return "simulated annotations" if rests_on != "detections" and self.structure == "simulated" else ""
+        own = rests_on in ("features", "annotations") and self.structure == "simulated"
+        return "simulated annotations" if own else ""
+
+    def stamp(self, rests_on: RestsOn = "features") -> str:
+        """What stands in every figure and under every table: dataset, profile, seeds, protocol, and what is simulated.
+
+        A result that rests on less than the features names no profile and no seeds, and a protocol if it has a score.
+        """
+        dataset = get_dataset(self.dataset)
+        protocol = dataset.headline
+        videos = sum(video.name not in protocol.excluded for video in self.annotations.subset("test"))
+        part = f" ({videos:,} of {protocol.videos:,} videos)" if videos < protocol.videos else ""
+        seeds = f"seed{'s' * (len(self.seeds) > 1)} {', '.join(map(str, self.seeds))}"
+        run = [f"profile {self.parameters['profile']}", seeds] if rests_on == "features" else []
+        scored = [protocol.name + part] if rests_on in ("features", "detections") else []
+        simulated = self.simulated_parts(rests_on).replace("simulated", "SIMULATED")
+        return ", ".join(one for one in [dataset.title, *run, *scored, simulated] if one)
 
     def figure(
         self, name: str, drawn: Figure | Axes | Sequence[Axes], data: pd.DataFrame, rests_on: RestsOn = "features"
     ) -> None:
-        """Nothing; keeps a figure, or that of some axes, as PNG and SVG and the data behind it as CSV.
+        """Keep a figure, or that of some axes, as PNG and SVG and the data behind it as CSV.
 
-        What is simulated is stamped into it. Equal figures give equal bytes. The notebook's front end shows the figure,
-        as it shows every open one.
+        Its stamp stands below; what is simulated is marked inside each of the axes too, where no cropping loses it.
+        Equal figures give equal bytes. The notebook's front end shows the figure, as it shows every open one.
         """
         first = drawn[0] if isinstance(drawn, Sequence) else drawn
         figure = cast(Figure, first.figure)
         if all(ax.get_subplotspec() is None for ax in figure.axes):  # placed by hand: no engine may move them
             figure.set_layout_engine(PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True))
-        stamp = self.simulated_parts(rests_on)
-        if stamp:
-            figure.supxlabel(stamp, x=0.995, ha="right", fontsize=7, color="0.4", style="italic")
+        figure.supxlabel(self.stamp(rests_on), x=0.995, ha="right", fontsize=6.5, color="0.4", style="italic")
+        for ax in figure.axes if self.simulated_parts(rests_on) else ():
+            style: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 5.5, "color": "0.4", "zorder": 9}
+            behind = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
+            ax.text(0.99, 0.02, "SIMULATED", transform=ax.transAxes, bbox=behind, **style)
         with mpl.rc_context({"svg.hashsalt": name}):
             for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
                 held = io.BytesIO()
@@ -99,22 +119,24 @@ class Study(Data):
     def table(
         self, name: str, frame: pd.DataFrame, caption: str = "", rests_on: RestsOn = "features", digits: int = 6
     ) -> pd.DataFrame:
-        """The frame to ``digits`` decimals, for the notebook to show.
+        """The frame to ``digits`` decimals, for the notebook to show with its stamp under it.
 
-        It is kept unrounded, as CSV and as Markdown with its caption and what is simulated: rounded twice, 43.654 would
-        be 43.65 and then 43.6.
+        It is kept unrounded, as CSV and as Markdown with caption and stamp: rounded twice, 43.654 would be 43.65 and
+        then 43.6.
         """
-        lines = [caption.rstrip("."), self.simulated_parts(rests_on).capitalize()]
-        header = ". ".join(line for line in lines if line)
+        stamp = self.stamp(rests_on)
+        header = f"{caption.rstrip('.')}.\n\n" if caption else ""
         self._keep(f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"), rests_on)
-        self._keep(f"{name}.md", (f"{header}.\n\n" if header else "") + records.markdown(frame), rests_on)
-        return frame.round(digits)
+        self._keep(f"{name}.md", f"{header}{as_markdown(frame)}\n<sub>{stamp}</sub>\n", rests_on)
+        shown = _Table(frame.round(digits))
+        shown.stamp = stamp
+        return shown
 
     def check(self, claim: str, holds: bool) -> None:
-        """Nothing, when a claim holds; it goes into the record.
+        """Record a claim that must hold.
 
         Raises:
-            AssertionError: it does not hold, which fails the notebook and leaves the last good results in place.
+            AssertionError: it does not, which fails the notebook and leaves the last good results in place.
         """
         self.claims[claim] = bool(holds)
         self.broken.discard(claim)
@@ -123,7 +145,7 @@ class Study(Data):
             raise AssertionError(f"a claim of this notebook does not hold on these data: {claim}")
 
     def shows(self, claim: str, holds: bool, *, not_on: str = "") -> None:
-        """Nothing; keeps whether an experiment bears a claim out, for :meth:`close` and the record to say.
+        """Record whether an experiment bears a claim out.
 
         On real features either answer is a result. On simulated ones, whose worlds are known, a claim that does not
         hold fails the notebook as :meth:`check` does, but on the dataset ``not_on``, where it is known not to.
@@ -136,7 +158,7 @@ class Study(Data):
         self.claims[claim] = bool(holds)
 
     def close(self) -> str:
-        """What was written, in a line; results and ``record.json`` then lie in the study's folder, each file whole.
+        """Write the results and ``record.json`` into the study's folder, each file whole; a line that sums them up.
 
         Files that an earlier run of this notebook wrote and this one did not are removed.
 
@@ -146,41 +168,49 @@ class Study(Data):
         """
         for claim in sorted(self.broken):
             self.check(claim, False)
-        record = self.record()
-        before = self.folder / "record.json"
+        record, path = self.record(), self.folder / "record.json"
         try:
-            stale = set(records.read_record(before)["files"]) - set(self.files)
+            stale = set(records.read_record(path)["files"]) - set(self.files)
         except (OSError, ValueError):
             stale = set()
         contents = {name: content for name, (content, _) in self.files.items()}
-        for name, content in {**contents, before.name: (json.dumps(record, indent=1) + "\n").encode()}.items():
+        for name, content in {**contents, path.name: (json.dumps(record, indent=1) + "\n").encode()}.items():
             with replacing(self.folder / name) as file:
                 file.write(content)
         for name in stale:
             if re.fullmatch(r"\w+\.(png|svg|csv|md)", name):
                 (self.folder / name).unlink(missing_ok=True)
         gallery.write(self.folder.parents[2], self.root / "notebooks")
-        against = "".join(
-            f"; does not hold on these data: {claim}" for claim, holds in self.claims.items() if not holds
-        )
+        against = [f"; does not hold on these data: {claim}" for claim, holds in self.claims.items() if not holds]
         return (
             f"{sum(self.claims.values())} of {len(self.claims)} claims hold; {len(self.files)} files and record.json in"
             f" {self._shown(self.folder)}; {record['wall_seconds']:.0f} s, at most {record['peak_memory_mib']:.0f} MiB"
-            f"{against}"
+            + "".join(against)
         )
 
     def record(self) -> dict[str, Any]:
         """Everything a reader needs to trust the results or make them again, as JSON values."""
-        packs = {pack.kind: self._described(pack) for pack in (self.cbp, self.vlp) if pack}
+        sizes: dict[str, dict[str, Any]] = {"annotations": {"videos": len(self.annotations.videos)}}
+        for pack in (pack for pack in (self.cbp, self.vlp) if pack is not None):
+            grid = {"fps": pack.grid.fps, "stride": pack.grid.stride}
+            sizes[pack.kind] = {"videos": len(pack), "width": pack.width, **grid}
+        data = {
+            kind: {"layout": found.layout, "path": self._shown(found.path), "fingerprint": mark, **sizes[kind]}
+            for kind, mark in self.fingerprint.items()
+            for found in [getattr(self, kind)]
+        }
+        given = {name: Path(self.parameters[name]) for name in ("data_root", "results")}
+        folders = {name: str(self._shown(path)) for name, path in given.items() if path.is_absolute()}
+        cells = gallery.notebook_cells(self.root / "notebooks" / f"{self.name}.ipynb", "code")
         return {
             "study": self.name,
-            "parameters": {**self.parameters, **{name: self._relative(name) for name in ("data_root", "results")}},
+            "parameters": {**self.parameters, **folders},
             "source": self.source,
             "structure": self.structure,
-            "data": {"annotations": self._annotations_described(), **packs, "missing": sorted(self.missing)},
+            "data": {**data, "missing": sorted(self.missing)},
             "simulator": to_dict(self.world.config) if self.world else None,
             "method": records.method_digest(),
-            "notebook": gallery.notebook_digest(self.root / "notebooks" / f"{self.name}.ipynb"),
+            "notebook": records.sha256("\n\n".join(cells))[:16],
             "code": records.code_state(self.root),
             "environment": records.environment(),
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -215,22 +245,23 @@ class Study(Data):
         """A path as a stranger may see it: relative to the root."""
         return None if path is None else Path(os.path.relpath(path, self.root)).as_posix()
 
-    def _relative(self, name: str) -> str:
-        """A folder parameter as a record may hold it: an absolute one as seen from the root."""
-        given = Path(self.parameters[name])
-        return str(self._shown(given)) if given.is_absolute() else self.parameters[name]
 
-    def _described(self, pack: Pack | SimulatedPack) -> dict[str, Any]:
-        return {
-            "layout": pack.layout, "path": self._shown(pack.path), "fingerprint": pack.fingerprint,
-            "videos": len(pack), "width": pack.width, "fps": pack.grid.fps, "stride": pack.grid.stride,
-        }  # fmt: skip
+class _Table(pd.DataFrame):
+    """A frame that a notebook shows with its stamp under it."""
 
-    def _annotations_described(self) -> dict[str, Any]:
-        return {
-            "layout": self.annotations.layout, "path": self._shown(self.annotations.path),
-            "fingerprint": self.fingerprint["annotations"], "videos": len(self.annotations.videos),
-        }  # fmt: skip
+    _metadata = ("stamp",)
+
+    def _repr_html_(self) -> str:
+        return f"{self.to_html(notebook=True)}<small>{html.escape(self.stamp)}</small>"
+
+
+def as_markdown(frame: pd.DataFrame) -> str:
+    """A frame as a GitHub table without its index, numbers to three significant places."""
+    large = [name for name, most in frame.select_dtypes("float").abs().max().items() if most >= 1000]
+    frame = frame.assign(**{str(name): frame[name].round().astype("Int64") for name in large})
+    cells = frame.astype(object).where(frame.notna(), None).replace(r"\|", r"\\|", regex=True)
+    words = [at for at, kind in enumerate(frame.dtypes) if not pd.api.types.is_numeric_dtype(kind)]
+    return cells.to_markdown(index=False, floatfmt=".3g", intfmt=",", missingval="", disable_numparse=words) + "\n"
 
 
 def open_study(
@@ -261,7 +292,8 @@ def open_study(
     spec = Spec(dataset, parameters["source"], str(place or ""), parameters["profile"])
     data = open_data(spec, needs)
     results = records.seen_from(parameters["results"], root) if parameters["results"] else root / "results"
-    folder = results / (gallery.RANDOM_WEIGHTS if random_weights else data.source) / dataset / name
+    source = "drawn" if data.structure == "simulated" else data.source
+    folder = results / ("random-weights" if random_weights else source) / dataset / name
     records.require_writable(folder)
     theme()
     own = {item.name: getattr(data, item.name) for item in fields(data)}

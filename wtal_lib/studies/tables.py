@@ -1,17 +1,23 @@
-"""Tables: our runs with their spread over seeds, what a change brings, and the published methods beside them.
+"""Tables of runs: scores by line, seed and protocol, what a change brings, training curves, and the published methods.
 
-Scores are mAP in percent. A difference that lies inside the spread over seeds is called none.
+Scores are mAP in percent.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from wtal_lib.data.datasets import get_dataset, protocol
+from wtal_lib.studies.statistics import Interval, over_seeds_and_settings, over_videos_and_seeds, t_quantile
+
+Record = Mapping[str, Any]
 
 PAPER = ("Ju et al.", "CVPR 2023")
 "The method this project is a companion to, among the published ones"
@@ -21,8 +27,8 @@ LINES: dict[str, tuple[str, str]] = {
     "CBP": ("late_fusion", "cbp"),
     "VLP": ("late_fusion", "vlp"),
     "late fusion": ("late_fusion", "fused"),
-    "CBP, taught": ("full", "cbp"),
-    "VLP, taught": ("full", "vlp"),
+    "CBP, full": ("full", "cbp"),
+    "VLP, full": ("full", "vlp"),
     "full": ("full", "fused"),
     "supervised CBP": ("supervised", "cbp"),
     "supervised VLP": ("supervised", "vlp"),
@@ -31,14 +37,13 @@ LINES: dict[str, tuple[str, str]] = {
 """The lines of the main table: preset and branch. CBP, VLP and their late fusion are one training on the video labels;
 the supervised lines see the snippet labels that the method may not see: they bound it, and are no result."""
 
-
 HEADS = {
     "vanilla VLP": "no training",
     "CBP": "video labels alone",
-    "CBP, taught": "taught in turn",
+    "CBP, full": "and pseudo-labels",
     "supervised CBP": "snippet labels: a bound",
 }
-"What the lines from here on have learnt from"
+"What the lines from here on are trained on"
 
 
 def published(dataset: str) -> pd.DataFrame:
@@ -65,7 +70,7 @@ def paper(dataset: str) -> pd.Series:
     return table[(table["method"] == PAPER[0]) & (table["venue"] == PAPER[1])].iloc[0]
 
 
-def finished(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def finished(records: Sequence[Record]) -> Sequence[Record]:
     """The records themselves, when every run has finished.
 
     Raises:
@@ -81,8 +86,8 @@ def finished(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]
     return records
 
 
-def score(record: Mapping[str, Any], branch: str = "", protocol_name: str = "") -> dict[str, float]:
-    """One run's mAP under a protocol, percent: by tIoU, then the protocol's own means, its headline mean as ``mean``.
+def score(record: Record, branch: str = "", protocol_name: str = "") -> dict[str, float]:
+    """One run's mAP under a protocol: by tIoU, then the protocol's own means, its headline mean as ``mean``.
 
     Without names, the branch and the protocol that the record calls its headline.
 
@@ -101,7 +106,7 @@ def score(record: Mapping[str, Any], branch: str = "", protocol_name: str = "") 
     return {**by_iou, **means, "mean": 100 * scored["means"][protocol(name).means[0][0]]}
 
 
-def lines(records: Sequence[Mapping[str, Any]], protocol_name: str = "") -> pd.DataFrame:
+def lines(records: Sequence[Record], protocol_name: str = "") -> pd.DataFrame:
     """The main table's :data:`LINES`, a row for each line and seed: line, seed, then :func:`score`."""
     rows = [
         {"line": line, "seed": record["seed"], **score(record, branch, protocol_name)}
@@ -112,7 +117,7 @@ def lines(records: Sequence[Mapping[str, Any]], protocol_name: str = "") -> pd.D
     return pd.DataFrame(rows)
 
 
-def by_protocol(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def by_protocol(records: Sequence[Record]) -> pd.DataFrame:
     """The main table's lines under every protocol that the runs were scored with: protocol, line, seed, mean."""
     names = next(iter(finished(records)[0]["metrics"].values()))
     frames = [lines(records, name)[["line", "seed", "mean"]].assign(protocol=name) for name in names]
@@ -120,14 +125,14 @@ def by_protocol(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def beside_paper(frame: pd.DataFrame, dataset: str, line: str = "full") -> pd.DataFrame:
-    """Our line, the published line of the paper, and the difference, at every tIoU that both report.
+    """One of our lines, the published line of the paper, and the difference, at every tIoU that both report.
 
     Only for runs on real features: a score on simulated ones has no place beside a published one.
     """
     theirs = paper(dataset)
     columns = [name for name in frame.columns if name in theirs.index and pd.notna(theirs[name]) and name != "line"]
     own = frame[frame["line"] == line][columns].mean()
-    rows = {"ours": own, f"{PAPER[0]}, {PAPER[1]}": theirs[columns], "difference": own - theirs[columns]}
+    rows = {line: own, f"{PAPER[0]}, {PAPER[1]}": theirs[columns], "difference": own - theirs[columns]}
     return pd.DataFrame(rows).T.astype(float).rename_axis("row").reset_index()
 
 
@@ -147,42 +152,59 @@ def plus_minus(values: pd.Series | Sequence[float], digits: int = 1) -> str:
     return text if len(series) < 2 else f"{text} ± {series.std():.{digits}f}"
 
 
-def effects(frame: pd.DataFrame, base: str, by: str = "row", spread: float = math.nan) -> pd.DataFrame:
-    """What each row's mean mAP is beside that of ``base``: mean, sd, seeds, difference, spread, and what to call it.
+def effects(
+    frame: pd.DataFrame,
+    base: str,
+    by: str = "row",
+    *,
+    resampled: Mapping[str, Float[np.ndarray, "r s"]] | None = None,
+    margin: float = math.nan,
+) -> pd.DataFrame:
+    """Each row's mean mAP beside that of ``base``: mean, sd, seeds, difference, low, high (95 % interval), verdict.
 
-    ``difference`` is the mean over the seeds that both rows have, ``spread`` its standard deviation over them: runs of
-    one seed start alike and see the same batches. Where a row has a single seed it is the ``spread`` given. A
-    difference inside it is called "none".
+    The difference is over the seeds that both have, paired: runs of one seed start alike and see the same batches. The
+    interval is over videos and seeds where ``resampled`` has both rows with several seeds (by row, as of
+    :func:`wtal_lib.studies.replay.resampled`), else over seeds; that of a single seed reaches ``margin`` to each side
+    (:func:`usual_margin`). The verdict is ``better``, ``worse`` or ``no difference shown``.
 
     Raises:
         ValueError: there is no row ``base``.
     """
-    groups = {str(name): part.set_index("seed")["mean"] for name, part in frame.groupby(by, sort=False)}
-    if base not in groups:
-        raise ValueError(f"expected a row {base!r} to compare with, got {', '.join(groups)}")
+    groups = _by_seed(frame, base, by)
     rows = []
     for name, values in groups.items():
         gains = (values - groups[base]).dropna()
-        own = gains.std()
-        within = spread if math.isnan(own) else own
-        rows.append(
-            (name, values.mean(), values.std(), len(values), gains.mean(), within, verdict(gains.mean(), within))
-        )
-    table = pd.DataFrame(rows, columns=[by, "mean", "sd", "seeds", "difference", "spread", "verdict"])
-    table.loc[table[by] == base, ["spread", "verdict"]] = math.nan, "the base"
+        if len(gains) > 1 and resampled and {name, base} <= resampled.keys():
+            interval = over_videos_and_seeds(resampled[name], resampled[base])
+        else:
+            interval = over_seeds_and_settings(gains.to_numpy()[:, None], margin)
+        rows.append((name, values.mean(), values.std(), len(values), *interval, interval.verdict))
+    table = pd.DataFrame(rows, columns=[by, "mean", "sd", "seeds", *Interval._fields, "verdict"])
+    table.loc[table[by] == base, ["low", "high", "verdict"]] = math.nan, math.nan, "the base"
     return table
 
 
-def usual_spread(table: pd.DataFrame) -> float:
-    """The spread of the differences in a table of :func:`effects`, root mean square over its rows; nan for one seed."""
-    return math.sqrt(table["spread"].pow(2).mean())
+def usual_margin(frame: pd.DataFrame, base: str, by: str = "row") -> float:
+    """Half the 95 % interval of a difference that a single seed shows, by the spread of those over several; else nan.
+
+    The spread is pooled over the rows. They share the base's runs, so that their variances are correlated (by 1/4 where
+    all runs vary alike), and k rows have ``k (seeds - 1) / (1 + (k - 1) / 4)`` degrees of freedom.
+    """
+    groups = _by_seed(frame, base, by)
+    gains = [(values - groups[base]).dropna() for name, values in groups.items() if name != base]
+    variances = [gain.var() for gain in gains if len(gain) > 1]
+    if not variances:
+        return math.nan
+    rows, seeds = len(variances), max(map(len, gains))
+    return t_quantile(rows * (seeds - 1) / (1 + (rows - 1) / 4)) * math.sqrt(sum(variances) / rows)
 
 
-def verdict(difference: float, spread: float) -> str:
-    """``better``, ``worse``, or ``none`` for a difference inside the spread; ``unknown`` where either is (nan)."""
-    if math.isnan(difference) or math.isnan(spread):
-        return "unknown"
-    return "none" if abs(difference) <= spread else "better" if difference > 0 else "worse"
+def _by_seed(frame: pd.DataFrame, base: str, by: str) -> dict[str, pd.Series]:
+    """Mean mAP by seed of each row."""
+    groups = {str(name): part.set_index("seed")["mean"] for name, part in frame.groupby(by, sort=False)}
+    if base not in groups:
+        raise ValueError(f"expected a row {base!r} to compare with, got {', '.join(groups)}")
+    return groups
 
 
 def gap_closed(
@@ -199,3 +221,74 @@ def gap_closed(
     gap = table[high] - table[low]
     table["closed"] = ((table[ours] - table[low]) / gap.where(gap > 0)).astype(float)
     return table.rename_axis(columns=None)
+
+
+def curve(records: Sequence[Record]) -> pd.DataFrame:
+    """Test mAP after each phase: preset, seed, phase, updates, branch, map.
+
+    ``updates`` counts those of both branches together, so that a schedule of turns and a joint one compare at equal
+    work. Records without a curve give no rows.
+    """
+    rows = [
+        (record["preset"], record["seed"], entry["name"], updates, branch, 100 * value)
+        for record in records
+        for updates, entry in _phases(record)
+        for branch, value in entry.get("map", {}).items()
+    ]
+    return pd.DataFrame(rows, columns=["preset", "seed", "phase", "updates", "branch", "map"])
+
+
+def last_and_best(curves: pd.DataFrame) -> pd.DataFrame:
+    """Of each preset, seed and branch the last mAP, which is the result, and the best on the test set: an oracle."""
+    groups = curves.sort_values("updates", kind="stable").groupby(["preset", "branch", "seed"], sort=False)
+    table = groups["map"].agg(last="last", best="max").reset_index()
+    return table.assign(peeking=table["best"] - table["last"])
+
+
+def pseudo_labels(records: Sequence[Record]) -> pd.DataFrame:
+    """How right the pseudo-labels of each phase were: a row a run, phase, student and kind of label.
+
+    Fractions: ``precision`` is right over given, ``recall`` right over there (snippets of that kind), ``share`` given
+    and ``there`` over all snippets of the labelled classes; nan where there is nothing to divide by.
+    """
+    rows = [
+        {"preset": record["preset"], "seed": record["seed"], "phase": entry["name"], "updates": updates}
+        | {"student": student, "kind": kind, **shares}
+        for record in records
+        for updates, entry in _phases(record)
+        for student, counts in entry.get("pseudo_labels", {}).items()
+        if counts
+        for kind, shares in _shares(counts).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def labels_overall(records: Sequence[Record]) -> pd.DataFrame:
+    """The same over all phases and both students: a row a record, columns as ``foreground precision``."""
+    rows = []
+    for record in records:
+        counts = [Counter(of) for entry in record["history"] for of in entry.get("pseudo_labels", {}).values()]
+        total = sum(counts, Counter[str]())
+        rows.append({f"{kind} {name}": value for kind, of in _shares(total).items() for name, value in of.items()})
+    return pd.DataFrame(rows)
+
+
+def _shares(counts: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """Precision, recall, share and there of each kind of label."""
+    eligible, shares = counts["eligible"], {}
+    for kind, there in {"foreground": counts["truth"], "background": eligible - counts["truth"]}.items():
+        given, right = counts[kind], counts[f"{kind}_right"]
+        parts = {"precision": (right, given), "recall": (right, there), "share": (given, eligible)}
+        parts["there"] = there, eligible
+        shares[kind] = {name: part / whole if whole else math.nan for name, (part, whole) in parts.items()}
+    return shares
+
+
+def _phases(record: Record) -> Iterator[tuple[int, Record]]:
+    """The phases of a run, each with the updates of both branches together at its end."""
+    total, reached = 0, {"cbp": 0, "vlp": 0}
+    for entry in record["history"]:
+        for student in {name.partition(".")[0] for name in entry["losses"]}:
+            total += entry["updates"] - reached[student]
+            reached[student] = entry["updates"]
+        yield total, entry
