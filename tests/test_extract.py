@@ -21,9 +21,8 @@ from wtal_lib import cli
 from wtal_lib.data.annotations import find_annotations
 from wtal_lib.data.features import find_pack
 from wtal_lib.data.segments import I3D_GRID, Grid
-from wtal_lib.method import text
-from wtal_lib.video import extract, extract_pack, frames, vlm
-from wtal_lib.video.ahead import read_ahead
+from wtal_lib.video import extract, frames, text, vlm
+from wtal_lib.video.backbone import Backbone, fill_pack, read_ahead, snippets
 
 CLASSES, TEMPLATES = ("high jump", "walking the dog"), ("a video of a person {}.",)
 
@@ -53,7 +52,7 @@ def test_embeddings_equal_open_clips_own_on_the_frames_shown_at_the_middles(shar
     transform = vlm.import_open_clip().image_transform(32, is_train=False)
     with torch.no_grad():
         expected = model.model.encode_image(torch.stack([transform(image) for image in images]), normalize=True).numpy()
-    *batches, beside = extract._batches(path, model, I3D_GRID, batch=8)
+    *batches, beside = snippets(path, extract.image_backbone(model, 32), I3D_GRID, batch=8)
     got = torch.cat([model.encode_images(batch) for batch in batches]).numpy()
     assert np.abs(got - expected).max() < 1e-5
     assert beside["rows"] == len(got)
@@ -73,7 +72,7 @@ def test_a_pack_says_what_it_is_and_the_library_finds_and_reads_it(shared_data, 
     assert pack.lengths == result.written
     assert pack.lengths["video_test_0000946"] == int(27.8 / 0.64)
     assert (pack.grid, pack.width, pack.meta["pretrained"], pack.meta["weights"]) == (I3D_GRID, 32, "random", "random")
-    assert np.allclose(pack.text, vlm.text_rows(model, annotations.classes, TEMPLATES), atol=1e-6)
+    assert np.allclose(pack.text, text.text_rows(model, annotations.classes, TEMPLATES), atol=1e-6)
     assert np.allclose(np.linalg.norm(pack["video_test_0000946"].astype(np.float32), axis=1), 1, atol=1e-3)
     assert {"model", "precision", "versions", "preprocessing", "sampling", "logit_scale"} <= set(pack.meta)
     beside = json.loads((out / "features" / "video_test_0000946.json").read_text())
@@ -91,6 +90,29 @@ def test_neither_batches_nor_threads_nor_other_videos_change_a_row(tmp_path, mod
 def test_another_grid_gives_as_many_rows_as_it_has_whole_snippets(tmp_path, model, films) -> None:
     extract.extract(films, tmp_path / "p", model, CLASSES, TEMPLATES, grid=Grid(10, 1))
     assert [len(rows(tmp_path / "p", name)) for name in ("long", "short")] == [60, 20]
+
+
+def test_a_backbone_of_many_frames_a_snippet_fills_another_kind_of_pack(tmp_path, films) -> None:
+    def write(out: Path, meta: dict, features) -> None:
+        out.mkdir(exist_ok=True)
+        (out / "meta.json").write_text(json.dumps(meta))
+        for name, rows_td in features:
+            (out / "features").mkdir(exist_ok=True)
+            np.save(out / "features" / name, rows_td)
+
+    def numbers(images: list[np.ndarray]) -> torch.Tensor:
+        return torch.tensor([clips.number(image) for image in images])
+
+    known = {"pretrained": "none", "origin": {}, "precision": "float32", "sampling": "every frame"}
+    offsets = tuple((i + 0.5) / 16 for i in range(16))
+    backbone = Backbone("counter", 2, numbers, lambda clip: clip[:, [0, -1]].float(), known, offsets)
+    result = fill_pack(films, tmp_path / "p", backbone, write, batch=4, workers=2)
+    assert result.written == {"long": 9, "short": 3}
+    first = 16 * np.arange(9)
+    assert np.array_equal(rows(tmp_path / "p", "long"), np.stack([first, first + 15], axis=1))
+    again = fill_pack(films, tmp_path / "p", backbone, write)
+    assert (again.skipped, again.written) == (["long", "short"], {})
+    assert json.loads((tmp_path / "p" / "meta.json").read_text())["embed_dim"] == 2
 
 
 def test_finished_videos_are_skipped_and_new_classes_need_no_new_frames(tmp_path, model, films) -> None:
@@ -181,9 +203,9 @@ def test_the_command_extracts_and_localizes_any_classes(tmp_path, films, capsys)
     names = _listed(tmp_path / "names.txt", ("somersault", "juggling", "ironing"))
     pack, found = tmp_path / "pack", tmp_path / "found.json"
     assert cli.main([*command(tmp_path, films[0].parent, "--out", pack, "--classes", names), "--batch", "4"]) == 0
-    said = capsys.readouterr().out
-    assert "[1/2] long: 9 snippets" in said
-    assert "random weights: the embeddings mean nothing" in said
+    output = capsys.readouterr().out
+    assert "[1/2] long: 9 snippets" in output
+    assert "random weights: the embeddings mean nothing" in output
     assert cli.main(["localize", str(pack), "--out", str(found)]) == 0
     results = json.loads(found.read_text())["results"]
     assert set(results) == {"long", "short"}
@@ -211,11 +233,11 @@ def test_a_cluster_extracts_what_one_process_does(tmp_path, films, capsys, monke
     (tmp_path / "bad.mp4").write_text("no video")
     given = (tmp_path / "bad.mp4", *films)
     assert cli.main(command(tmp_path, *given, "--out", tmp_path / "alone")) == 1
-    monkeypatch.setattr(extract_pack, "SHARE", 1)
+    monkeypatch.setattr(extract, "SHARE", 1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    crew = [faulty.started(faulty.scheduler, port), *(faulty.started(faulty.worker, port) for _ in range(2))]
+    workers = [faulty.started(faulty.scheduler, port), *(faulty.started(faulty.worker, port) for _ in range(2))]
     try:
         end = time.monotonic() + 60
         while socket.socket().connect_ex(("127.0.0.1", port)):
@@ -224,11 +246,11 @@ def test_a_cluster_extracts_what_one_process_does(tmp_path, films, capsys, monke
         shared = command(tmp_path, *given, "--out", tmp_path / "shared", "--scheduler", f"tcp://127.0.0.1:{port}")
         assert cli.main(shared) == 1
     finally:
-        for process in crew:
+        for process in workers:
             process.kill()
-    said = capsys.readouterr()
-    assert "3 of 3 done, 0 running, 0 failed" in said.out
-    assert said.err.count("bad.mp4 cannot be read as a video") == 2
+    output = capsys.readouterr()
+    assert "3 of 3 done, 0 running, 0 failed" in output.out
+    assert output.err.count("bad.mp4 cannot be read as a video") == 2
     for film in films:
         assert np.array_equal(rows(tmp_path / "shared", film.stem), rows(tmp_path / "alone", film.stem))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
 from wtal_lib import cli
@@ -18,6 +19,7 @@ from wtal_lib.method.models import CbpBranch, VlpBranch
 from wtal_lib.method.predict import fuse, video_level
 from wtal_lib.method.text import TextResidual
 from wtal_lib.settings import replaced, to_dict
+from wtal_lib.video import text
 from wtal_lib.video.open_vocabulary import cbp_features, localize_pack, open_pack, scores, trained, vanilla
 
 WIDTH = 8
@@ -96,8 +98,8 @@ def run(tmp_path) -> tuple[Path, dict[str, torch.nn.Module]]:
     """A finished run as it lies on disk, and its branches."""
     torch.manual_seed(0)
     moments = [(np.full(n, 0.1, np.float32), np.full(n, 0.5, np.float32)) for n in (6, WIDTH)]
-    text = TextResidual(torch.randn(20, WIDTH))
-    branches = {"cbp": CbpBranch(moments[0], 20, CONFIG.cbp), "vlp": VlpBranch(moments[1], text, 50.0, CONFIG.vlp)}
+    residual = TextResidual(torch.randn(20, WIDTH))
+    branches = {"cbp": CbpBranch(moments[0], 20, CONFIG.cbp), "vlp": VlpBranch(moments[1], residual, 50.0, CONFIG.vlp)}
     for weight in (weight for branch in branches.values() for weight in branch.parameters()):
         weight.data.add_(0.1 * torch.randn_like(weight))
     tensors = {f"{n}.average.{key}": v for n, branch in branches.items() for key, v in branch.state_dict().items()}
@@ -120,7 +122,29 @@ def test_a_trained_run_scores_a_pack_as_its_branches_do(tmp_path, run) -> None:
     assert list(found) == ["a", "b"]
 
 
-def test_both_branches_speak_where_cbp_features_are_there(tmp_path, run) -> None:
+@pytest.mark.parametrize("form", [{}, text.EFFICIENT_PROMPT])
+def test_learnt_prompts_come_back_with_their_run(tmp_path, run, form) -> None:
+    model = {"model": tiny.folder(tmp_path / "tiny"), "pretrained": "random", "origin": {"seed": 3}}
+    learner = text.learner_for(model, get_dataset("thumos14").classes, **form)
+    with torch.no_grad():
+        for context in learner.parameters():
+            context.add_(0.1 * torch.randn_like(context))
+    branches = run[1] | {"vlp": VlpBranch((np.zeros(32), np.ones(32)), learner, 50.0, CONFIG.vlp)}
+    tensors = {f"{n}.average.{key}": v for n, branch in branches.items() for key, v in branch.state_dict().items()}
+    checkpoint.write(run[0] / "last.safetensors", tensors, {})
+    config = to_dict(replaced(CONFIG, prompts="context"))
+    (run[0] / "record.json").write_text(json.dumps({"config": config}))
+    rows = np.eye(5, 32, dtype=np.float32)
+    write_vlp_pack(
+        tmp_path / "p",
+        meta={**model, "fps": 25, "stride": 16, "embed_dim": 32, "logit_scale": 9.0, "classes": ["x"], "templates": []},
+        text_ce=rows[:1],
+        features=[("a", rows)],
+    )
+    assert torch.equal(trained(run[0], open_pack(tmp_path / "p")).branches["vlp"].text(), learner().detach())
+
+
+def test_both_branches_score_where_cbp_features_are_there(tmp_path, run) -> None:
     videos = {"a": planted(30, one=(3, 9, 1)), "b": planted(12)}
     pack = open_pack(write_pack(tmp_path / "p", ("juggling",), videos))
     cbp = Cbp({"a": np.random.default_rng(0).random((29, 6), dtype=np.float32)})

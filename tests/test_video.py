@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from wtal_lib.data.segments import I3D_GRID
+from wtal_lib.video import frames as frames_module
 from wtal_lib.video.frames import SUFFIXES, frames, probe, videos_in
 
 REAL = ["v_GGSY1Qvo990", "v_ZNVhz7ctTq0", "video_test_0000946", "video_validation_0000949", "video_validation_0000986"]
@@ -78,6 +79,14 @@ def test_the_frame_at_a_time_is_the_last_one_that_appeared(clip) -> None:
     assert list(frames(clip, [6.001, 7.0])) == []
     assert [frame.asked for frame in frames(clip, [5.0, 8.0])] == [5.0]
     assert list(frames(clip, [])) == []
+
+
+@pytest.mark.parametrize("led_to", [1e9, 4.0])
+def test_an_index_that_leads_too_far_costs_time_but_no_frame(clip, monkeypatch, led_to) -> None:
+    sought, jump = [], frames_module._jump
+    monkeypatch.setattr(frames_module, "_jump", lambda *of: sought.append(of[2]) or jump(*of[:2], of[2] and led_to))
+    assert [clips.number(frame.image) for frame in frames(clip, [0.0, 3.0, 5.9])] == [0, 75, 147]
+    assert sought == [3.0, 0.0]
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts", "avi", "webm", "mov"])

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from wtal_lib.data.datasets import prompt_name
-from wtal_lib.video import vlm
+from wtal_lib.data.datasets import DATASETS, prompt_name
+from wtal_lib.method.text import TextResidual
+from wtal_lib.video import text, vlm
 
 NAMES = ["BaseballPitch", "Clean and jerk", "walking the dog", "HighJump"]
 TOWERS = {
@@ -43,40 +44,64 @@ def test_rows_of_text_and_of_untrained_prompts_equal_those_of_full_length_prompt
     model = TOWERS[tower]()
     texts = [f"a video of a person {prompt_name(name)}." for name in NAMES]
     expected = full_length(model, texts)
-    learner = vlm.PromptLearner(model, NAMES, init="a video of a person").eval()
-    assert (vlm.encode_text(model, texts) - expected).abs().max() < 1e-6
+    learner = text.prompt_learner(model, NAMES, prefix="a video of a person").eval()
+    assert (text.encode_text(model, texts) - expected).abs().max() < 1e-6
     assert (learner() - expected).abs().max() < 1e-6
-    assert (learner.packed is None) == (tower in ("not causal (SigLIP)", "class token (CoCa)"))
+    packed = text.pack(model.model, model.tokenizer(texts, context_length=model.model.context_length))
+    assert (packed is None) == (tower in ("not causal (SigLIP)", "class token (CoCa)"))
 
 
 def test_prompts_of_one_class_and_of_more_than_fit_at_once_are_exact_too(clip: vlm.Vlm) -> None:
     texts = [f"throw number {i}" + " again" * (i % 5) for i in range(9)]
-    assert (vlm.encode_text(clip, texts, at_once=4) - full_length(clip, texts)).abs().max() < 1e-6
-    assert (vlm.PromptLearner(clip, ["Diving"], init="a")() - full_length(clip, ["a diving."])).abs().max() < 1e-6
+    assert (text.encode_text(clip, texts, at_once=4) - full_length(clip, texts)).abs().max() < 1e-6
+    assert (text.prompt_learner(clip, ["Diving"], prefix="a")() - full_length(clip, ["a diving."])).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("tower", ["clip", "not causal (SigLIP)"])
 def test_only_the_context_learns_and_only_the_context_is_saved(tower: str) -> None:
     model = TOWERS[tower]()
-    learner = vlm.PromptLearner(model, NAMES)
+    learner = text.prompt_learner(model, NAMES)
     (learner() @ torch.randn(32, 1)).sum().backward()
     assert list(learner.state_dict()) == ["context"] == [name for name, _ in learner.named_parameters()]
     assert learner.context.grad.norm() > 0
     assert not any(p.requires_grad for p in model.model.parameters())
 
 
-def test_packed_and_full_length_prompts_give_the_same_gradient(clip: vlm.Vlm) -> None:
+FORMS = {"prefix": {}, "drawn in front": {"before": 9}, "Efficient-Prompt": text.EFFICIENT_PROMPT}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_packed_and_full_length_prompts_give_the_same_gradient(clip: vlm.Vlm, monkeypatch, form: str) -> None:
     gradients = []
     for packed in (True, False):
-        learner = vlm.PromptLearner(clip, NAMES)
-        learner.packed = learner.packed if packed else None
+        if not packed:
+            monkeypatch.setattr(text, "pack", lambda model, tokens_cl: None)
+        learner = text.prompt_learner(clip, NAMES, **FORMS[form])
         (learner() @ torch.arange(32.0)).square().sum().backward()
-        gradients.append(learner.context.grad)
+        gradients.append(torch.cat([context.grad for context in learner.parameters()]))
     assert torch.allclose(*gradients, rtol=1e-4, atol=1e-5 * float(gradients[0].abs().max()))
+    assert (gradients[0].norm(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("tower", ["clip", "not causal (SigLIP)"])
+def test_vectors_stand_on_both_sides_of_the_class_name(tower: str) -> None:
+    model = TOWERS[tower]()
+    learner = text.prompt_learner(model, NAMES, **text.EFFICIENT_PROMPT)
+    assert [(name, tuple(p.shape)) for name, p in learner.named_parameters()] == [
+        ("context", (16, 64)),
+        ("context_after", (16, 64)),
+    ]
+    assert learner.context.std().item() == pytest.approx(0.02, rel=0.1)
+    embed, words = text.text_tower(model.model).token_embedding, ["one", "two", "three", "four", "five"]
+    before, after = ([words[(i + shift) % 5] for i in range(16)] for shift in (0, 3))
+    ids = model.tokenizer([" ".join(before), " ".join(after)])[:, 1:17]
+    learner.context.data, learner.context_after.data = embed(ids).data
+    texts = [f"{' '.join(before)} {prompt_name(name)} {' '.join(after)}" for name in NAMES]
+    assert (learner().detach() - full_length(model, texts)).abs().max() < 1e-6
 
 
 def test_class_rows_are_computed_again_exactly_when_the_context_changed(clip: vlm.Vlm) -> None:
-    learner = vlm.PromptLearner(clip, NAMES)
+    learner = text.prompt_learner(clip, NAMES)
     optimizer = torch.optim.Adam(learner.parameters(), lr=0.1)
     with torch.no_grad():
         first = learner()
@@ -91,47 +116,53 @@ def test_class_rows_are_computed_again_exactly_when_the_context_changed(clip: vl
         assert (learner() - second).abs().max() > 1e-3
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert learner().dtype == torch.float32
-    frozen = vlm.PromptLearner(clip, NAMES).requires_grad_(False)
+    frozen = text.prompt_learner(clip, NAMES).requires_grad_(False)
     assert frozen() is frozen()
 
 
 def test_a_copied_learner_shares_the_tower_and_owns_its_context(clip: vlm.Vlm) -> None:
-    learner = vlm.PromptLearner(clip, NAMES)
+    learner = text.prompt_learner(clip, NAMES)
     twin = copy.deepcopy(learner)
     twin.context.data.zero_()
-    assert twin.vlm is clip
+    assert twin.class_rows is learner.class_rows
     assert learner.context.norm() > 0
 
 
 def test_context_beyond_the_words_of_init_is_drawn_from_the_seed(clip: vlm.Vlm) -> None:
-    one, same, other = (vlm.PromptLearner(clip, NAMES, n_ctx=8, init="a video of", seed=s).context for s in (0, 0, 1))
+    one, same, other = (
+        text.prompt_learner(clip, NAMES, before=8, prefix="a video of", seed=s).context for s in (0, 0, 1)
+    )
     assert one.shape == (8, 64)
     assert torch.equal(one, same)
     assert not torch.equal(one[:5], other[:5])
     assert torch.equal(one[5:], other[5:])
-    assert vlm.PromptLearner(clip, NAMES, n_ctx=4, init="").context.shape == (4, 64)
+    assert text.prompt_learner(clip, NAMES, before=4, prefix="").context.shape == (4, 64)
 
 
 def test_prompts_that_cannot_be_built_are_refused(clip: vlm.Vlm) -> None:
     with pytest.raises(ValueError, match=r"does not fit into the 77 tokens of tiny.*very very"):
-        vlm.PromptLearner(clip, ["Diving", "very " * 90])
-    with pytest.raises(ValueError, match="as many context vectors as init has tokens"):
-        vlm.PromptLearner(clip, NAMES, n_ctx=2, init="a video of a person")
+        text.prompt_learner(clip, ["Diving", "very " * 90])
+    with pytest.raises(ValueError, match="as many vectors before them as prefix has tokens: got 4 names, 2 before"):
+        text.prompt_learner(clip, NAMES, before=2, prefix="a video of a person")
+    with pytest.raises(ValueError, match=r"the 77 tokens of tiny beside 40 \+ 40 context vectors, .*'BaseballPitch'"):
+        text.prompt_learner(clip, NAMES, before=40, after=40)
     with pytest.raises(ValueError, match="got 0 names"):
-        vlm.PromptLearner(clip, [])
+        text.prompt_learner(clip, [])
     with pytest.raises(ValueError, match="at least one class name and one template, got 4 and 0"):
-        vlm.text_rows(clip, NAMES, ())
+        text.text_rows(clip, NAMES, ())
 
 
 def test_text_rows_are_the_normalised_mean_over_the_templates(clip: vlm.Vlm) -> None:
     one, two = (full_length(clip, [f"{t} {prompt_name(n)}" for n in NAMES]) for t in ("a photo of", "people do"))
     expected = functional.normalize((one + two) / 2, dim=1)
-    assert (vlm.text_rows(clip, NAMES, ("a photo of {}", "people do {}")) - expected).abs().max() < 1e-6
-    assert all("{}" in t for templates in vlm.TEMPLATES.values() for t in templates)
+    assert (text.text_rows(clip, NAMES, ("a photo of {}", "people do {}")) - expected).abs().max() < 1e-6
+    assert all(
+        "{}" in t for templates in (text.TEMPLATES, *(d.templates for d in DATASETS.values())) for t in templates
+    )
 
 
 def test_a_residual_of_zero_leaves_the_rows_and_rows_stay_unit() -> None:
-    residual = vlm.TextResidual(torch.tensor([[3.0, 4.0], [0.0, 2.0]]))
+    residual = TextResidual(torch.tensor([[3.0, 4.0], [0.0, 2.0]]))
     assert torch.allclose(residual(), torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
     residual.residual.data[1] = torch.tensor([1.0, 0.0])
     assert torch.allclose(residual()[1], torch.tensor([0.5, 0.5]).sqrt())
@@ -160,7 +191,7 @@ def test_random_weights_follow_the_seed_and_leave_the_global_generator_alone(tmp
     half = vlm.load(name, "random", precision="bfloat16", seed=1)
     image = torch.randn(2, 3, 32, 32)
     assert functional.cosine_similarity(half.encode_images(image), one.encode_images(image)).min() > 0.995
-    assert functional.cosine_similarity(*(vlm.encode_text(m, NAMES) for m in (half, one))).min() > 0.995
+    assert functional.cosine_similarity(*(text.encode_text(m, NAMES) for m in (half, one))).min() > 0.995
 
 
 def test_a_checkpoint_file_is_read_and_one_that_would_run_code_is_not(tmp_path) -> None:

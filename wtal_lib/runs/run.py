@@ -32,7 +32,7 @@ from wtal_lib.score.completeness import activated, covered, shares
 from wtal_lib.score.detections import write_detections
 from wtal_lib.score.evaluate import report
 from wtal_lib.settings import digest, to_dict
-from wtal_lib.video import vlm
+from wtal_lib.video.text import learner_for
 
 Scores = dict[str, dict[str, VideoScores]]
 "by branch, then by video"
@@ -214,9 +214,7 @@ class Task:
                 raise ValueError(
                     "prompts='context' needs a text tower, which simulated features have not; use residual"
                 )
-            seed = meta.get("origin", {}).get("seed", 0)
-            tower = vlm.load(meta["model"], meta["pretrained"], device=self.device, seed=seed, text_only=True)
-            return text.PromptLearner(tower, self.batches.classes)
+            return learner_for(meta, self.batches.classes, self.device)
         module = text.TextResidual(torch.from_numpy(np.array(rows, dtype=np.float32)))
         return module.requires_grad_(self.config.prompts != "fixed")
 

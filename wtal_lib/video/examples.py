@@ -1,11 +1,10 @@
-"""Videos to show: those given, those that are found, or one drawn here; with what is known to happen in them."""
+"""Example videos: those given, those found, or one drawn here; with their annotations where known."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -26,7 +25,7 @@ def find_videos(given: str | Path, usual: Path, scratch: Path) -> list[Path]:
 
 
 def draw_example(folder: Path) -> list[Path]:
-    """A made-up video in ``folder``, 13 s: a ball rolls and jumps twice; with its ``ground_truth.json``."""
+    """Write a video of a ball that rolls and jumps twice into ``folder``, 13 s, with its ``ground_truth.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     jumps = [(3.2, 5.12), (8.32, 10.24)]
     with av.open(str(folder / "rolling_ball.mp4"), "w") as container:
@@ -49,16 +48,12 @@ def draw_example(folder: Path) -> list[Path]:
 
 
 def find_truth(videos: Iterable[Path]) -> dict[str, list[tuple[str, float, float]]]:
-    """Annotated instances by video, as class, start and stop in seconds, of the ``ground_truth.json`` beside them."""
+    """Instances of each video, as class, start and stop in seconds, from the ``ground_truth.json`` beside it."""
     found: dict[str, list[tuple[str, float, float]]] = {}
     for folder in dict.fromkeys(video.parent for video in videos):
         if (path := folder / "ground_truth.json").is_file():
             with readable(path, '{VIDEO: {"annotations": [{"label": CLASS, "segment": [START, STOP]}]}}', "mend it"):
                 for name, video in json.loads(path.read_bytes()).items():
-                    found[name] = [_instance(row) for row in video["annotations"]]
+                    rows = [(row["label"], *row["segment"]) for row in video["annotations"]]
+                    found[name] = [(str(label), float(start), float(stop)) for label, start, stop in rows]
     return found
-
-
-def _instance(row: dict[str, Any]) -> tuple[str, float, float]:
-    start, stop = row["segment"]
-    return str(row["label"]), float(start), float(stop)

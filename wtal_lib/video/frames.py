@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,12 +21,6 @@ SUFFIXES = (
     *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
 )
 "of the files of a folder that are taken for videos"
-
-HELD = 32
-"packets looked ahead at most; frames are reordered over at most 16"
-
-DISPOSABLE = ("h264", "mpeg4", "mpeg2video", "mpeg1video")
-"codecs whose non-reference frames serve no other frame at all: unwanted ones need no decoding"
 
 
 def videos_in(paths: Iterable[str | Path]) -> list[Path]:
@@ -76,7 +71,7 @@ def probe(path: str | Path) -> VideoInfo:
     Raises FileNotFoundError for a file that is not there, ValueError for one without a picture that can be decoded.
     """
     with _opened(path) as (container, stream):
-        first = next((frame for _, frame in _decoded(container, stream, np.zeros(1), 0.0)), None)
+        first = next((frame for _, frame in _decoded(container, stream, 0.0)), None)
         if first is None:
             raise ValueError(_no_frame(path))
         turned = round(first.rotation / 90) % 2
@@ -106,39 +101,45 @@ def frames(path: str | Path, times_s: Sequence[float] | Float[np.ndarray, " t"])
 
 def _read(path: Path, times: np.ndarray) -> Iterator[Frame]:
     with _opened(path) as (container, stream):
-        origin = _origin(container)
+        pending = deque(times.tolist())
         shown: tuple[float, Any] | None = None
         given: Frame | None = None
-        spacing, key, done, jumped, reading = 0.0, np.inf, 0, -1, True
-        while reading:
-            reading = False
-            for time, frame in _decoded(container, stream, times[done:], origin):
-                if frame.key_frame:
-                    spacing, key = max(spacing, time - key), time
-                if shown is None and 0 <= jumped < len(times) and time > times[done]:  # too far: the index is wrong
-                    jumped, reading = len(times), _jump(container, stream, 0.0)
-                    break
-                shown = shown or (time, frame)
-                while done < len(times) and times[done] < time:
-                    given = _picture(times[done], *shown, given)
-                    yield given
-                    done += 1
-                if done == len(times):
-                    return
-                shown = (time, frame)
-                if done > jumped and frame.time is not None and times[done] - time > max(SEEK_GAP, 2 * spacing):
-                    jumped, reading = done, _jump(container, stream, times[done] + origin)
-                    if reading:
-                        shown, key = None, np.inf
-                        break
-            if shown is None and 0 <= jumped < len(times) and not reading:  # nothing there: the index is wrong
-                jumped, reading = len(times), _jump(container, stream, 0.0)
+        for time, frame in _towards(container, stream, pending):
+            while pending and pending[0] < time:
+                given = _picture(pending.popleft(), *(shown or (time, frame)), given)
+                yield given
+            if not pending:
+                return
+            shown = time, frame
         if shown is None:
             raise ValueError(_no_frame(path))
         end = shown[0] + max(float((getattr(shown[1], "duration", 0) or 0) * stream.time_base), 1 / _rate(stream))
-        for time in times[done:][times[done:] < end]:
-            given = _picture(time, *shown, given)
+        while pending and pending[0] < end:
+            given = _picture(pending.popleft(), *shown, given)
             yield given
+
+
+def _towards(container: Any, stream: Any, pending: deque[float]) -> Iterator[tuple[float, Any]]:
+    """Frames in order of presentation; seeks ahead while the first of ``pending`` is far."""
+    origin, spacing, key = _origin(container), 0.0, np.inf
+    sought, landed, reading, trusted = np.nan, True, True, True
+    while reading:
+        reading = False
+        for time, frame in _decoded(container, stream, origin):
+            if frame.key_frame:
+                spacing, key = max(spacing, time - key), time
+            if not landed and time > pending[0]:
+                break
+            landed = True
+            yield time, frame
+            far = frame.time is not None and pending[0] - time > max(SEEK_GAP, 2 * spacing)
+            if far and trusted and sought != pending[0]:
+                sought = pending[0]
+                if _jump(container, stream, sought + origin):
+                    landed, reading, key = False, True, np.inf
+                    break
+        if not (landed or reading):  # too far, or nowhere: the file's index is wrong
+            landed, trusted, reading = True, False, _jump(container, stream, 0.0)
 
 
 def _picture(asked: float, time: float, frame: Any, given: Frame | None) -> Frame:
@@ -150,43 +151,16 @@ def _picture(asked: float, time: float, frame: Any, given: Frame | None) -> Fram
     return Frame(float(asked), time, np.ascontiguousarray(np.rot90(image, quarters)))
 
 
-def _decoded(container: Any, stream: Any, times: np.ndarray, origin: float) -> Iterator[tuple[float, Any]]:
-    """Time (seconds) and frame of all frames that decode, in order; unwanted ones may be left out."""
+def _decoded(container: Any, stream: Any, origin: float) -> Iterator[tuple[float, Any]]:
+    """Time (seconds) and frame of all frames that decode, in order of presentation."""
     untimed = 0
-    for packet, wanted in _marked(container.demux(stream), stream, times, origin):
-        stream.codec_context.skip_frame = "DEFAULT" if wanted else "NONREF"
+    for packet in _readable(container.demux(stream)):
         with suppress(av.error.InvalidDataError):
             for frame in packet.decode():
                 time = untimed / _rate(stream) if frame.time is None else frame.time - origin
                 untimed += frame.time is None
                 if not frame.is_corrupt:
                     yield time, frame
-
-
-def _marked(packets: Iterator[Any], stream: Any, times: np.ndarray, origin: float) -> Iterator[tuple[Any, bool]]:
-    """Packets with whether one of ``times`` may show their frame: told by timestamps, a few packets ahead."""
-    unit, todo = float(stream.time_base), list(times[::-1])
-    exact = stream.codec_context.name in DISPOSABLE
-    held: list[tuple[Any, float]] = []
-    for packet in _readable(packets):
-        if not exact or not todo or packet.pts is None or packet.dts is None:
-            yield from ((kept, True) for kept, _ in held)
-            held.clear()
-            yield packet, True
-            continue
-        held.append((packet, packet.pts * unit - origin))
-        while todo:
-            decided = packet.dts * unit - origin > todo[-1]  # what follows is shown later still
-            if not decided and len(held) <= HELD:
-                break
-            ready = [i for i, (kept, at) in enumerate(held) if at <= todo[-1] and not kept.is_discard]
-            count = (ready[-1] + 1 if ready else 0) if decided else 1
-            latest = max((held[i][1] for i in ready), default=None)
-            for kept, at in held[:count]:
-                yield kept, at > todo[-1] or at == latest
-            del held[:count]
-            if decided:
-                todo.pop()
 
 
 def _readable(packets: Iterator[Any]) -> Iterator[Any]:
@@ -215,12 +189,12 @@ def _rate(stream: Any) -> float:
 def _counted(path: str | Path) -> float:
     """Seconds to the end of the last packet, read through the whole file."""
     with _opened(path) as (container, stream):
-        ends = [0.0]
+        end = 0.0
         for count, packet in enumerate(_readable(container.demux(stream)), start=1):
             if packet.size:
                 stated = None if packet.pts is None else (packet.pts + (packet.duration or 0)) * stream.time_base
-                ends[0] = max(ends[0], count / _rate(stream) if stated is None else float(stated) - _origin(container))
-        return ends[0]
+                end = max(end, count / _rate(stream) if stated is None else float(stated) - _origin(container))
+        return end
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,14 @@ from wtal_lib.method.models import CbpBranch, VlpBranch
 from wtal_lib.method.predict import Vanilla, fuse, video_level
 from wtal_lib.method.presets import preset
 from wtal_lib.method.schedule import Name
-from wtal_lib.method.text import PromptLearner, TextResidual
+from wtal_lib.method.text import TextResidual
 from wtal_lib.settings import from_dict
-from wtal_lib.video.vlm import load
+from wtal_lib.video.text import learner_for
 
 
 @dataclass(frozen=True, eq=False)
 class OpenPack:
-    """A VLP pack by itself: no annotations, whatever its classes are."""
+    """A VLP pack of any classes, read without annotations."""
 
     path: Path
     meta: dict[str, Any]
@@ -76,7 +77,7 @@ def open_pack(folder: str | Path) -> OpenPack:
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """Branches that say what happens in a video, and what turns that into segments."""
+    """Branches that score the snippets of a video, their classes, and the config by which scores become segments."""
 
     branches: dict[Name, nn.Module]
     classes: tuple[str, ...]
@@ -84,14 +85,14 @@ class Scorer:
 
 
 def vanilla(pack: OpenPack) -> Scorer:
-    """Vision-language pre-training without any training: the pack's own text rows and logit scale."""
+    """Score by image-text similarity alone: the pack's own text rows and logit scale, nothing trained."""
     branch = Vanilla(torch.from_numpy(pack.text), float(pack.meta["logit_scale"]))
     dataset = next((name for name, one in DATASETS.items() if one.classes == pack.classes), "thumos14")
     return Scorer({"vlp": branch}, pack.classes, preset("vanilla_vlp", dataset))
 
 
 def trained(run: str | Path, pack: OpenPack) -> Scorer:
-    """The branches of a finished run, as it reports them, with the classes they were trained on.
+    """Score by the averaged branches of a finished run, on the classes that they were trained on.
 
     Raises:
         FileNotFoundError: there is no finished run.
@@ -104,32 +105,28 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
     tensors, _ = checkpoint.read(run / "last.safetensors")
     part: dict[str, dict[str, Tensor]] = {"cbp": {}, "vlp": {}}
     for key, value in tensors.items():
-        name, _, rest = key.partition(".average.")
-        if rest:
+        name, average, rest = key.partition(".average.")
+        if average:
             part[name][rest] = value
     width = len(part["vlp"]["standardise.mean"])
     if width != pack.meta["embed_dim"]:
         raise ValueError(f"{run} was trained on embeddings of width {width}, {pack.path} has {pack.meta['embed_dim']}")
     classes = get_dataset(config.dataset).classes
     if config.prompts == "context":
-        tower = load(pack.meta["model"], pack.meta["pretrained"], text_only=True)
-        text: nn.Module = PromptLearner(tower, classes, n_ctx=len(part["vlp"]["text.context"]))
+        context = [len(part["vlp"].get(f"text.context{side}", ())) for side in ("", "_after")]
+        text: nn.Module = learner_for(pack.meta, classes, prefix="", before=context[0], after=context[1])
     else:
         text = TextResidual(part["vlp"]["text.text_ce"])
+    mean = {name: tensors["standardise.mean"].numpy() for name, tensors in part.items()}
+    moments = {name: (of, np.ones_like(of)) for name, of in mean.items()}  # placeholders of the right width
     branches: dict[Name, nn.Module] = {
-        "cbp": CbpBranch(_moments(part["cbp"]), len(classes), config.cbp),
-        "vlp": VlpBranch(_moments(part["vlp"]), text, 1.0, config.vlp),
+        "cbp": CbpBranch(moments["cbp"], len(classes), config.cbp),
+        "vlp": VlpBranch(moments["vlp"], text, 1.0, config.vlp),
     }
     for name, branch in branches.items():
         branch.load_state_dict(part[name])
         branch.eval().requires_grad_(False)
     return Scorer(branches, classes, config)
-
-
-def _moments(tensors: Mapping[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Placeholders of the width that the loaded ones have."""
-    mean = tensors["standardise.mean"].numpy()
-    return mean, np.ones_like(mean)
 
 
 def cbp_features(root: str | Path, scorer: Scorer) -> Features:
@@ -146,54 +143,44 @@ def cbp_features(root: str | Path, scorer: Scorer) -> Features:
 
 
 def scores(pack: OpenPack, scorer: Scorer, cbp: Features | None = None) -> dict[str, VideoScores]:
-    """What ``scorer`` says of each video, on the grid of ``cbp`` where CBP features are given, else on the pack's.
+    """Scores of each video, on the grid of ``cbp`` where CBP features are given, else on the pack's.
 
     Videos with both features are scored by both branches, fused; the others by the VLP branch alone.
     """
     both = [name for name in pack.files if cbp is not None and name in cbp.lengths and "cbp" in scorer.branches]
     alone = [name for name in pack.files if name not in set(both)]
     grid = pack.grid if cbp is None else cbp.grid
-    found: dict[str, VideoScores] = {}
-    if both:
-        found |= _scored(pack, scorer, scorer.branches, both, grid, cbp)
-    if alone:
-        found |= _scored(pack, scorer, {"vlp": scorer.branches["vlp"]}, alone, grid, cbp)
-    if len(scorer.classes) == 1 and isinstance(scorer.branches["vlp"], Vanilla):  # its softmax is 1 everywhere
-        found = {name: replace(video, score_tc=min_max(pack[name] @ pack.text.T)) for name, video in found.items()}
-    return {name: found[name] for name in pack.files}
+    vlp: dict[Name, nn.Module] = {"vlp": scorer.branches["vlp"]}
 
-
-def _scored(
-    pack: OpenPack,
-    scorer: Scorer,
-    branches: Mapping[Name, nn.Module],
-    names: Sequence[str],
-    grid: Grid,
-    cbp: Features | None,
-) -> dict[str, VideoScores]:
     def load(name: str) -> tuple[np.ndarray, np.ndarray]:
         rows = pack[name]
-        if cbp is not None and "cbp" in branches:
+        if cbp is not None and name in both:
             return cbp[name], resampled(rows, pack.grid, grid, cbp.lengths[name])
         rows = resampled(rows, pack.grid, grid, max(1, round(len(rows) * pack.grid.step / grid.step)))
         return rows[:, :1], rows
 
-    def forward(x: Tensor, z: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        said: dict[str, Tensor] = {}
-        for name, branch in branches.items():
-            output = branch(x if name == "cbp" else z, mask)
-            said |= {f"{name}/activation": output.activation(), f"{name}/attention": output.attention}
-            said[f"video/{name}"] = video_level(output, mask, scorer.config.training.pool)
-        return said
-
-    lengths = {name: len(load(name)[1]) for name in names}
+    lengths = {name: len(load(name)[1]) for name in pack.files}
     found = {}
-    for video, said in whole_videos(names, lengths, load, forward):
-        parts = [
-            VideoScores(video, said[f"{name}/activation"], said[f"{name}/attention"], said[f"video/{name}"])
-            for name in branches
-        ]
-        found[video] = parts[0] if len(parts) == 1 else fuse(parts, scorer.config)
+    for names, branches in ((both, scorer.branches), (alone, vlp)):
+        forward = functools.partial(_outputs, branches, scorer.config.training.pool)
+        for video, output in whole_videos(names, lengths, load, forward):
+            parts = [
+                VideoScores(video, output[f"{name}/activation"], output[f"{name}/attention"], output[f"video/{name}"])
+                for name in branches
+            ]
+            found[video] = parts[0] if len(parts) == 1 else fuse(parts, scorer.config)
+    if len(scorer.classes) == 1 and isinstance(vlp["vlp"], Vanilla):  # its softmax is 1 everywhere
+        found = {name: replace(video, score_tc=min_max(pack[name] @ pack.text.T)) for name, video in found.items()}
+    return {name: found[name] for name in pack.files}
+
+
+def _outputs(branches: Mapping[Name, nn.Module], pool: float, x: Tensor, z: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """What :func:`wtal_lib.method.inference.whole_videos` cuts to each video's length, by branch."""
+    found: dict[str, Tensor] = {}
+    for name, branch in branches.items():
+        output = branch(x if name == "cbp" else z, mask)
+        found |= {f"{name}/activation": output.activation(), f"{name}/attention": output.attention}
+        found[f"video/{name}"] = video_level(output, mask, pool)
     return found
 
 
@@ -207,14 +194,12 @@ def localize_pack(pack: OpenPack, scorer: Scorer, cbp: Features | None = None, e
 
 def best_segments(found: Detections, most: int = 3) -> pd.DataFrame:
     """The ``most`` best detections of each video, a row each: video, class, start and stop in seconds, score."""
-    frame = pd.DataFrame(
-        {
-            "video": [found.videos[n] for n in found.video_n],
-            "class": [found.classes[n] for n in found.label_n],
-            "start": found.segment_n2[:, 0],
-            "stop": found.segment_n2[:, 1],
-            "score": found.score_n,
-        }
-    )
-    best = frame.sort_values(["video", "score"], ascending=[True, False], kind="stable").groupby("video").head(most)
-    return best.reset_index(drop=True)
+    columns = {
+        "video": [found.videos[n] for n in found.video_n],
+        "class": [found.classes[n] for n in found.label_n],
+        "start": found.segment_n2[:, 0],
+        "stop": found.segment_n2[:, 1],
+        "score": found.score_n,
+    }
+    frame = pd.DataFrame(columns).sort_values(["video", "score"], ascending=[True, False], kind="stable")
+    return frame.groupby("video").head(most).reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Frozen open_clip models: loading, image and text embeddings, learnable prompts. The only importer of open_clip."""
+"""Frozen open_clip models: loading and image embeddings. The only importer of open_clip."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,22 +20,7 @@ from urllib.parse import urlsplit
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
-
-from wtal_lib.method.text import TEMPLATES, PromptLearner, TextResidual, encode_text, text_rows
-
-__all__ = [
-    "RANDOM",
-    "TEMPLATES",
-    "PromptLearner",
-    "TextResidual",
-    "Vlm",
-    "encode_text",
-    "import_open_clip",
-    "load",
-    "text_rows",
-    "wrap",
-]
+from torch.nn.functional import normalize
 
 RANDOM = "random"
 "instead of a tag of open_clip: seeded random weights, for tests and for trying things out"
@@ -50,19 +36,17 @@ _LIBRARY: list[torch.library.Library] = []  # schemas live as long as their libr
 
 
 def import_open_clip() -> ModuleType:
-    """The ``open_clip`` module, also where torchvision was built for another torch than the one installed.
+    """Import ``open_clip``, also where torchvision was built for another torch than the one installed.
 
-    torchvision registers shapes for two operators of its compiled half on import. Where that half cannot be loaded
-    (a CUDA build beside a CPU torch) the import dies with ``operator torchvision::nms does not exist``. Declaring the
-    two operators first is all it needs, since nothing here calls them; done only where they are missing.
+    On import torchvision registers shapes for two operators of its compiled half. Where that half cannot be loaded (a
+    CUDA build beside a CPU torch), it fails with ``operator torchvision::nms does not exist``. The two operators are
+    declared first where they are missing; nothing here calls them.
     """
     spec = importlib.util.find_spec("torchvision")
     if spec is not None and spec.origin is not None and not _LIBRARY:
-        for compiled in [*Path(spec.origin).parent.glob("_C*.so"), *Path(spec.origin).parent.glob("_C*.pyd")]:
-            try:
+        for compiled in Path(spec.origin).parent.glob("_C*"):
+            with suppress(OSError):
                 torch.ops.load_library(str(compiled))
-            except OSError:
-                continue
         missing = [s for s in TORCHVISION_SCHEMAS if not hasattr(torch.ops.torchvision, s.partition("(")[0])]
         if missing:
             _LIBRARY.append(torch.library.Library("torchvision", "FRAGMENT"))
@@ -107,14 +91,11 @@ class Vlm:
         """Unit float32 rows of preprocessed images."""
         dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         rows = self.model.encode_image(images.to(self.device, dtype, non_blocking=True))
-        return functional.normalize(rows.float(), dim=1)
+        return normalize(rows.float(), dim=1)
 
 
 def wrap(model: Any, name: str, pretrained: str, tokenizer: Callable[..., Tensor] | None = None, **known: Any) -> Vlm:
-    """``model`` (built by open_clip) as a frozen :class:`Vlm` in evaluation mode, with its own image transform.
-
-    ``known`` are further fields of the :class:`Vlm`.
-    """
+    """Wrap a ``model`` built by open_clip as a frozen :class:`Vlm`, of which ``known`` are further fields."""
     open_clip = import_open_clip()
     settings = getattr(model.visual, "preprocess_cfg", {"size": getattr(model.visual, "image_size", 224)})
     preprocess = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**settings), is_train=False)
@@ -132,7 +113,7 @@ def load(
     seed: int = 0,
     text_only: bool = False,
 ) -> Vlm:
-    """The open_clip ``model`` with the weights ``pretrained``, frozen.
+    """Load the open_clip ``model`` with the weights ``pretrained``, frozen.
 
     ``model`` is a name of ``open_clip.list_models()``, ``hf-hub:OWNER/REPO`` or ``local-dir:FOLDER``. ``pretrained`` is
     one of open_clip's tags for it, a checkpoint file (safetensors, or a plain torch state dict), or ``random``: weights
@@ -176,7 +157,8 @@ def load(
         raise ConnectionError(_no_weights(model, pretrained, tag, error)) from error
     origin: dict[str, Any] = {"seed": seed} if pretrained == RANDOM else {}
     if weights is not None and not tag:
-        pretrained, origin = Path(weights).name, {"sha256": _sha256(Path(weights))}
+        with open(weights, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            pretrained, origin = Path(weights).name, {"sha256": hashlib.sha256(content).hexdigest()}
     vlm = wrap(built, model, pretrained, tokenizer, precision=precision, origin=origin)
     if text_only:
         built.visual = None
@@ -189,7 +171,7 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _check_file(model: str, weights: str, tags: Sequence[str]) -> None:
-    """Raises where ``weights``, which is no tag, is no checkpoint file that can be read without running its code."""
+    """Raise where ``weights``, which is no tag, is no checkpoint file that can be read without running its code."""
     path = Path(weights)
     if not path.is_file():
         if path.suffix in (".safetensors", ".pt", ".pth", ".bin") or len(path.parts) > 1:
@@ -208,17 +190,9 @@ def _check_file(model: str, weights: str, tags: Sequence[str]) -> None:
         ) from error
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 24):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 @contextmanager
 def _hub() -> Iterator[None]:
-    """Quiet loading; without a route to the model hub its cache answers at once, instead of a minute of retries."""
+    """Load quietly; without a route to the model hub, from its cache at once instead of after a minute of retries."""
     from huggingface_hub import constants
 
     offline, handlers = constants.HF_HUB_OFFLINE, list(logging.root.handlers)
@@ -226,10 +200,10 @@ def _hub() -> Iterator[None]:
     logging.disable(logging.CRITICAL)
     try:
         if not proxied:
-            try:
-                socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
-            except OSError:
-                constants.HF_HUB_OFFLINE = True
+            socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
+    except OSError:
+        constants.HF_HUB_OFFLINE = True
+    try:
         yield
     finally:
         constants.HF_HUB_OFFLINE = offline

@@ -1,0 +1,235 @@
+"""Video files through a frozen backbone into a feature pack: decode, batch, forward, write."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wtal_lib.data.files import header, read_json, replacing
+from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.parallel import duration
+from wtal_lib.video.frames import frames, probe
+
+S = TypeVar("S")
+
+IDENTITY = ("model", "pretrained", "origin", "precision", "fps", "stride", "embed_dim", "sampling")
+"what must be equal for features to stand in one pack"
+
+PACKAGES = ("wtal_lib", "torch", "open_clip_torch", "av", "pillow", "numpy")
+"whose versions a pack records"
+
+SHORT = (1, 0.02)
+"snippets, and share of all, that a file may deliver less than its duration promises"
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """Frozen network that turns the frames of a snippet into a row of features."""
+
+    name: str
+    width: int
+    "columns of a row"
+    preprocess: Callable[[list[np.ndarray]], Tensor]
+    "the frames of one snippet, RGB (h, w, 3) each, to a tensor"
+    forward: Callable[[Tensor], Tensor]
+    "snippets, stacked along a first axis, to rows (b, width)"
+    meta: dict[str, Any]
+    "for meta.json, what else the features follow from: the rest of :data:`IDENTITY`, and more"
+    offsets: tuple[float, ...] = (0.5,)
+    "when in a snippet its frames are shown, ascending, as shares of its length; 0.5 is the middle"
+
+
+class Progress(NamedTuple):
+    """What has just happened to one video, and how far all of them are; as text, a line."""
+
+    name: str
+    what: str
+    "what was written, or what is wrong"
+    failed: bool
+    done: int
+    total: int
+    left: float
+    "seconds to go, by the size of the files still to be read"
+
+    def __str__(self) -> str:
+        left = f", {duration(self.left)} left" if self.left else ""
+        return f"[{self.done}/{self.total}] {self.name}: {self.what}{left}"
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What became of the videos."""
+
+    written: dict[str, int] = field(default_factory=dict)
+    "snippets by video"
+    skipped: list[str] = field(default_factory=list)
+    "finished by an earlier call"
+    problems: dict[str, str] = field(default_factory=dict)
+    "by video, why nothing or not all of it could be read"
+
+
+def fill_pack(
+    videos: Sequence[Path],
+    out: Path,
+    backbone: Backbone,
+    write: Callable[..., None],
+    *,
+    grid: Grid = I3D_GRID,
+    batch: int = 32,
+    workers: int = 1,
+    on_video: Callable[[Progress], None] | None = None,
+) -> Extraction:
+    """Extract the features of ``videos`` into the pack ``out``, which ``write(out, meta=…, features=…)`` writes.
+
+    ``workers`` videos are decoded at once, ``batch`` snippets go through the backbone together. Each video's file
+    appears whole when the video is through, so a killed call loses the videos in hand only, and finished ones are
+    skipped by the next. A video that cannot be read is a problem of its own and stops nothing.
+
+    Raises:
+        ValueError: ``out`` holds features of another model, weights or grid; two videos share a name.
+        OSError: the pack cannot be written (disk full); what was finished is kept.
+    """
+    rate = {"fps": grid.fps, "stride": grid.stride, "embed_dim": backbone.width}
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    meta = {"model": backbone.name, **rate, **backbone.meta, "versions": versions}
+    _require_same(out, meta)
+    require_distinct(videos)
+    result = Extraction(skipped=[video.stem for video in videos if _finished(out, video.stem, backbone.width)])
+    todo = [video for video in videos if video.stem not in set(result.skipped)]
+    size = {video: video.stat().st_size for video in todo}
+    arriving = read_ahead(todo, lambda video: snippets(video, backbone, grid, batch), workers)
+    try:  # meta.json first, so that a killed call leaves a pack that says what it is
+        write(out, meta=meta, features=())
+        with closing(arriving):
+            write(out, meta=meta, features=_written(arriving, out, backbone, size, result, on_video))
+    except torch.cuda.OutOfMemoryError as error:
+        raise ValueError(f"{batch} snippets at once do not fit into the GPU's memory; choose fewer") from error
+    except OSError as error:
+        raise OSError(
+            f"cannot write {out}: {error.strerror or error}; {len(result.written) + len(result.skipped)} finished "
+            "videos are kept: make room and call again"
+        ) from error
+    return result
+
+
+def _written(
+    arriving: Iterable[tuple[Path, Tensor | dict[str, Any] | Exception]],
+    out: Path,
+    backbone: Backbone,
+    size: Mapping[Path, int],
+    result: Extraction,
+    on_video: Callable[[Progress], None] | None,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and features of each video, to be written; ``result`` and ``on_video`` get what became of all of them."""
+    began, through, done = time.monotonic(), 0, 0
+    rows: defaultdict[Path, list[Tensor]] = defaultdict(list)
+    for video, item in arriving:
+        if isinstance(item, Tensor):
+            rows[video].append(backbone.forward(item))
+            continue
+        parts, what, failed = rows.pop(video, []), str(item), isinstance(item, Exception)
+        if isinstance(item, dict):
+            feature_td = torch.cat(parts).cpu().numpy()
+            what, failed = item["short"] or f"{len(feature_td)} snippets", bool(item["short"])
+            yield video.stem, feature_td
+            with replacing(out / "features" / f"{video.stem}.json") as file:
+                file.write(json.dumps(item).encode())
+            result.written[video.stem] = len(feature_td)
+        if failed:
+            result.problems[video.stem] = what
+        through, done = through + size[video], done + 1
+        if on_video is not None:
+            left = (time.monotonic() - began) * (sum(size.values()) - through) / max(1, through)
+            on_video(Progress(video.stem, what, failed, done, len(size), left))
+
+
+def snippets(video: Path, backbone: Backbone, grid: Grid, batch: int) -> Iterator[Tensor | dict[str, Any]]:
+    """Preprocessed snippets of a video, at most ``batch`` a tensor; at last, what is to be known of the file."""
+    info = probe(video)
+    count, taken, got = grid.count(info.duration), len(backbone.offsets), 0
+    time_tk = grid.seconds(np.arange(count)[:, None] + np.array(backbone.offsets))
+    shown = frames(video, time_tk.clip(0, info.duration - 0.5 / info.fps).ravel())
+    clips = iter(lambda: [frame.image for frame in islice(shown, taken)], [])
+    ready = (backbone.preprocess(images) for images in clips if len(images) == taken)
+    while part := list(islice(ready, batch)):
+        got += len(part)
+        yield torch.stack(part)
+    short = ""
+    if count - got > max(SHORT[0], SHORT[1] * count):
+        last = grid.seconds(got)
+        short = f"{video} ends after {last:.1f} of {info.duration:.1f} s: {got} of {count} snippets are written"
+    yield {"file": video.name, "bytes": video.stat().st_size, **asdict(info), "rows": got, "short": short}
+
+
+def read_ahead(
+    sources: Iterable[S], read: Callable[[S], Iterator[Any]], workers: int
+) -> Generator[tuple[S, Any], None, None]:
+    """Each source with each item of ``read(source)``, and with the exception that it ends with, if it does.
+
+    Threads read the next item of ``workers`` sources while the caller works on what is there. Items come in the order
+    of their source; those of several sources are mixed. Closing the iterator ends the threads.
+    """
+    end = object()
+
+    def items(source: S) -> Iterator[Any]:
+        try:
+            yield from read(source)
+        except Exception as error:  # whatever a stranger's file provokes, the other videos go on
+            yield error
+
+    opened = ((source, items(source)) for source in sources)
+    with ThreadPoolExecutor(workers) as pool:
+        reading = {pool.submit(next, one[1], end): one for one in islice(opened, workers)}
+        while reading:
+            for future in wait(reading, return_when=FIRST_COMPLETED).done:
+                one, item = reading.pop(future), future.result()
+                following = islice(opened, 1) if item is end else [one]
+                reading |= {pool.submit(next, another[1], end): another for another in following}
+                if item is not end:
+                    yield one[0], item
+
+
+def require_distinct(videos: Sequence[Path]) -> None:
+    """Raise ValueError where two videos share a name, which is all that a pack knows them by."""
+    twice = [name for name, times in Counter(video.stem for video in videos).items() if times > 1]
+    if twice:
+        raise ValueError(f"videos are told apart by their file names, but several are called {', '.join(twice[:3])}")
+
+
+def pack_meta(out: Path) -> dict[str, Any]:
+    """The ``meta.json`` of the pack ``out``; empty where there is none."""
+    path = out / "meta.json"
+    return dict(read_json(path, "the meta.json of a feature pack", "choose another --out")) if path.exists() else {}
+
+
+def _require_same(out: Path, meta: dict[str, Any]) -> None:
+    """Raise ValueError where ``out`` holds other features than ``meta`` describes; classes and templates may change."""
+    there = pack_meta(out)
+    if not there and (out / "features").exists():
+        raise ValueError(f"{out} holds features but no meta.json that says whose; choose another --out")
+    for key in IDENTITY if there else ():
+        if there.get(key) != meta[key]:
+            raise ValueError(
+                f"{out} is a pack with {key} {there.get(key)!r}, not {meta[key]!r}: features of different origin "
+                "cannot stand in one pack; choose another --out"
+            )
+
+
+def _finished(out: Path, name: str, width: int) -> bool:
+    """Whether a whole file of features lies in the pack."""
+    with suppress(OSError, ValueError), open(out / "features" / f"{name}.npy", "rb") as file:
+        return header(file)[0][1:] == (width,)
+    return False
