@@ -14,7 +14,7 @@ from wtal_lib.data import layouts
 from wtal_lib.data.datasets import DATASETS, Protocol, get_dataset
 from wtal_lib.data.files import readable
 from wtal_lib.data.layouts import Reading, Video
-from wtal_lib.data.segments import I3D_GRID, GroundTruth, rounded
+from wtal_lib.data.segments import GroundTruth, rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Layout:
     name: str
     looked_for: str
     find: Callable[[Path, str], list[Path]]
-    "its files directly in a folder"
+    "its files directly in a folder, for a dataset"
     read: Callable[[Path, str], Reading]
 
 
@@ -81,7 +81,7 @@ LAYOUTS = (
 
 
 def data_root(given: str | Path | None = None) -> Path:
-    """The folder that holds the datasets: as given, else ``$WTAL_DATA``, else ``data/`` beside the project.
+    """The folder that holds the datasets: as given, else ``$WTAL_DATA``, else ``data/`` of the project.
 
     The project is the nearest folder upwards from the working directory that holds ``wtal_lib/``.
     """
@@ -89,15 +89,14 @@ def data_root(given: str | Path | None = None) -> Path:
     if chosen:
         return Path(chosen).expanduser()
     here = Path.cwd()
-    project = next((place for place in (here, *here.parents) if (place / "wtal_lib").is_dir()), here)
-    return project / "data"
+    return next((place for place in (here, *here.parents) if (place / "wtal_lib").is_dir()), here) / "data"
 
 
 def dataset_folders(root: str | Path, dataset: str) -> list[Path]:
-    """Folders that may hold a dataset's files: its own folder and those directly inside, a level deep.
+    """Folders that may hold a dataset's files: its own folder and those directly inside.
 
-    ``root`` is a data root with a folder per dataset (``thumos14/``, ``activitynet12/``, or another of
-    its usual names in any spelling), that folder itself, or one that directly holds a layout.
+    ``root`` is a data root with a folder per dataset (``thumos14/``, ``activitynet12/``, or another usual name in any
+    spelling), that folder itself, or one that directly holds a layout.
 
     Raises:
         FileNotFoundError: ``root`` does not exist.
@@ -111,8 +110,8 @@ def dataset_folders(root: str | Path, dataset: str) -> list[Path]:
             " or set WTAL_DATA"
         )
     inside = sorted(path for path in root.iterdir() if path.is_dir())
-    own = [path for path in inside if _named(path) == dataset]
-    if not own and _named(root) != dataset and any(_named(path) for path in (root, *inside)):
+    own = [path for path in inside if _named_after(path) == dataset]
+    if not own and _named_after(root) != dataset and any(_named_after(path) for path in (root, *inside)):
         return []
     return [place for top in own or [root] for place in (top, *sorted(p for p in top.iterdir() if p.is_dir()))]
 
@@ -125,11 +124,18 @@ def home_folder(root: str | Path, dataset: str) -> Path:
         ValueError: Unknown dataset.
     """
     place = next(iter(dataset_folders(root, dataset)), Path(root).expanduser()).resolve()
-    return next((path.parent for path in (place, *place.parents) if _named(path) == dataset), place.parent)
+    return next((path.parent for path in (place, *place.parents) if _named_after(path) == dataset), place.parent)
 
 
-def _named(folder: Path) -> str:
-    """The dataset that a folder is called after; empty where it is none."""
+def searched(root: str | Path, dataset: str) -> str:
+    """The folders in which a dataset is looked for, for a message."""
+    root = Path(root)
+    missing = root.parent if _named_after(root) else root
+    return ", ".join(map(str, dataset_folders(root, dataset))) or f"{missing / dataset} (which does not exist)"
+
+
+def _named_after(folder: Path) -> str:
+    """The dataset whose usual name a folder has; empty where it is none's."""
     name = re.sub(r"[^a-z0-9]", "", folder.name.lower())
     return next((one.name for one in DATASETS.values() if name in one.folders), "")
 
@@ -167,13 +173,6 @@ def find_annotations(root: str | Path, dataset: str) -> Annotations:
     )
 
 
-def searched(root: str | Path, dataset: str) -> str:
-    """The folders in which a dataset was looked for, for a message."""
-    root = Path(root)
-    missing = root.parent if _named(root) else root
-    return ", ".join(map(str, dataset_folders(root, dataset))) or f"{missing / dataset} (which does not exist)"
-
-
 def annotations_from(path: str | Path, dataset: str) -> Annotations:
     """The annotations in one named json file, or in a folder, whatever their layout.
 
@@ -181,11 +180,11 @@ def annotations_from(path: str | Path, dataset: str) -> Annotations:
         FileNotFoundError: There is no such file, or the folder holds no known layout.
         ValueError: They are broken, or the dataset is unknown.
     """
-    path, _ = Path(path).expanduser(), get_dataset(dataset)
+    path, known = Path(path).expanduser(), get_dataset(dataset)
     if path.is_dir():
         return find_annotations(path, dataset)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: expected {dataset} annotations, but there is no such file; give its path")
+        raise FileNotFoundError(f"{path}: expected {known.name} annotations, but there is no such file; give its path")
     layout = next((layout for layout in LAYOUTS if path in layout.find(path.parent, dataset)), LAYOUTS[1])
     return _read(layout, path, dataset)
 
@@ -214,31 +213,28 @@ def ground_truth(annotations: Annotations, protocol: Protocol, subset: str = "te
     videos = [video for video in annotations.subset(subset) if video.name not in protocol.excluded]
     if subset == "test":
         _require(annotations, protocol, videos)
+    grid = get_dataset(protocol.dataset).grid if protocol.snippets else None
+    doubtful = [(i, video.ambiguous) for i, video in enumerate(videos) if protocol.ignore_ambiguous]
+
+    def table(parts: list[np.ndarray]) -> np.ndarray:
+        segments = np.concatenate([np.zeros((0, 2)), *parts])
+        return segments if grid is None else rounded(segments, grid)
+
     identity = {label: i for i, label in enumerate(annotations.classes)}
-    columns = {
-        "segment": np.concatenate([np.zeros((0, 2)), *(video.segments for video in videos)]),
-        "ambiguous": np.concatenate(
-            [np.zeros((0, 2)), *(video.ambiguous for video in videos if protocol.ignore_ambiguous)]
-        ),
-    }
-    if protocol.snippets:
-        columns = {name: rounded(column) for name, column in columns.items()}
-    index = np.arange(len(videos))
-    per_video = [len(video.ambiguous) if protocol.ignore_ambiguous else 0 for video in videos]
     return GroundTruth(
-        video_m=np.repeat(index, [len(video.segments) for video in videos]),
+        video_m=np.repeat(np.arange(len(videos)), [len(video.segments) for video in videos]),
         label_m=np.array([identity[label] for video in videos for label in video.instance_labels], dtype=np.int64),
-        segment_m2=columns["segment"],
+        segment_m2=table([video.segments for video in videos]),
         videos=tuple(video.name for video in videos),
         classes=annotations.classes,
-        ambiguous_video_a=np.repeat(index, per_video),
-        ambiguous_segment_a2=columns["ambiguous"],
-        grid=I3D_GRID if protocol.snippets else None,
+        ambiguous_video_a=np.array([i for i, segments in doubtful for _ in segments], dtype=np.int64),
+        ambiguous_segment_a2=table([segments for _, segments in doubtful]),
+        grid=grid,
     )
 
 
 def _require(annotations: Annotations, protocol: Protocol, videos: list[Video]) -> None:
-    """Refuses annotations that cannot be scored under ``protocol`` and would be under its name."""
+    """Refuse annotations that would be scored under the name of ``protocol`` without what sets it apart."""
     if protocol.ignore_ambiguous and not any(len(video.ambiguous) for video in annotations.videos.values()):
         raise ValueError(
             f"protocol {protocol.name} ignores detections that touch an ambiguous segment, and the {annotations.layout}"

@@ -1,4 +1,4 @@
-"""The feature cache: all rows of a pack in one flat, memory-mapped file, with an index that knows when it is stale."""
+"""The feature cache: all rows of a pack in one flat, memory-mapped file, with an index that tells when it is stale."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ from jaxtyping import Float
 from wtal_lib.data.files import replacing
 
 VERSION = 1
-"of the cache's files; another version is built anew"
+"version of the cache's files; those of another one are built anew"
 ABANDONED = 86400
-"seconds after which an unfinished cache file is taken for a killed run's, and removed"
+"seconds after which an unfinished cache file is taken to be a killed run's, and removed"
 RESIDENT = 256 << 20
-"bytes of rows handed out after which mapped pages are given back to the system; they come back when touched again"
+"bytes of rows served after which mapped pages are released; they are read again when touched"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Where an array went."""
+    """First row and number of rows of a cached array."""
 
     start: int
-    "its first row"
     count: int
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why an array was not taken."""
+    """Why an array is not cached."""
 
     why: str
 
@@ -60,11 +59,11 @@ class Rows:
     fingerprint: str
     "hash of all ids and rows: equal content, equal fingerprint, on every machine"
     faults: dict[str, str]
-    "what is wrong with the features of the videos that could not be taken, by id"
+    "why the features of some videos cannot be used, by id"
     zeros: list[str]
     "ids whose features are all zeros, which stands for a missing video"
     info: dict[str, Any]
-    "whatever else was worth keeping when the cache was built"
+    "what else the builder of the cache kept"
     path: Path
     _map: mmap.mmap | None = None
     _table: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
@@ -82,9 +81,9 @@ class Rows:
 
 
 def cache_folder(home: Path, given: str | Path | None = None) -> Path:
-    """Where caches are kept: as given, else ``$WTAL_CACHE``, else ``cache/`` beside the data root ``home``.
+    """The folder of the caches: as given, else ``$WTAL_CACHE``, else ``cache/`` beside the data root ``home``.
 
-    Where that cannot be written, ``wtal_lib/`` in ``$XDG_CACHE_HOME`` (``~/.cache``) or in the temporary folder.
+    If that cannot be written, ``wtal_lib/`` in ``$XDG_CACHE_HOME`` (``~/.cache``) or in the temporary folder.
 
     Raises:
         PermissionError: The folder that was asked for cannot be written.
@@ -105,7 +104,7 @@ def cache_folder(home: Path, given: str | Path | None = None) -> Path:
 
 
 def opened(folder: Path, stem: str, stamp: str) -> Rows | None:
-    """The cache of that name, None where there is none, or it is of another stamp, or damaged."""
+    """The cache of that name; None if there is none, or it has another stamp or is damaged."""
     try:
         index = json.loads((folder / f"{stem}.json").read_bytes())
         if index["version"] != VERSION or index["stamp"] != stamp:
@@ -130,13 +129,13 @@ def opened(folder: Path, stem: str, stamp: str) -> Rows | None:
 def built(
     folder: Path, stem: str, stamp: str, feed: Callable[[Add], dict[str, Token]], size: int, info: dict[str, Any]
 ) -> Rows:
-    """The cache, built by ``feed``, which hands arrays (t, d) to its argument and returns the tokens it got, by id.
+    """The cache, built by ``feed``, which hands arrays (t, d) to its argument and returns the tokens it gave, by id.
 
-    One array is held at a time. float16 stays float16 where all arrays are; anything else becomes float32. Two
-    processes that build the same cache at once do no harm: files appear whole, and the last one stays.
+    One array is held at a time. float16 stays float16 if all arrays are; anything else becomes float32. Two processes
+    may build the same cache at once: files appear whole, and the last one stays.
 
     Raises:
-        OSError: The disk has not the ``size`` bytes free that the rows will take, about.
+        OSError: Fewer than ``size`` bytes, about what the rows take, are free on the disk.
     """
     free = shutil.disk_usage(folder).free
     if size > free:
@@ -177,12 +176,12 @@ def built(
     return rows
 
 
-class _NotHalf(Exception):  # noqa: N818 - a signal, never seen outside
-    """Rows that float16 does not hold."""
+class _NotHalf(Exception):  # noqa: N818 - a signal within this file
+    """An array that float16 cannot hold."""
 
 
 class _Writer:
-    """Takes arrays one at a time, refuses the unusable ones, and writes the others behind each other."""
+    """Writes usable arrays one behind the other."""
 
     write: Callable[[Any], Any]
 
@@ -193,7 +192,7 @@ class _Writer:
         self.hash = hashlib.sha256()
 
     def add(self, array: np.ndarray) -> Token:
-        """Where the rows went, or what is wrong with them."""
+        """The place of the array's rows, or what is wrong with them."""
         if array.dtype.kind != "f" or array.dtype.itemsize > 8:
             return Fault(f"holds {array.dtype}, not float16, float32 or float64")
         if array.ndim != 2 or 0 in array.shape:
@@ -202,7 +201,7 @@ class _Writer:
             return Fault(f"has {array.shape[1]} columns, the videos before it {self.width}")
         if self.half and array.dtype.itemsize > 2:
             raise _NotHalf
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported as that
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused
             rows = np.ascontiguousarray(array, dtype=self.dtype)
         # numpy has no fast float16 test: NaN and infinity are those whose exponent bits are all set
         bad = (rows.view(np.uint16) & 0x7C00) == 0x7C00 if self.half else ~np.isfinite(rows)
@@ -223,7 +222,7 @@ class _Writer:
 
 
 def stamp(files: Iterable[tuple[str, int, int]], *extra: object) -> str:
-    """Hash that changes when a name, size or time of change in ``files`` does, or one of a few dozen sampled blocks."""
+    """Hash over the names, sizes and times of ``files`` and a few dozen sampled blocks of their content."""
     listed = list(files)
     mark = hashlib.blake2b(repr((listed, extra)).encode(), digest_size=16)
     for path, size, _ in listed[:: max(1, len(listed) // 8)]:

@@ -1,4 +1,4 @@
-"""Files: what strangers wrote is checked before anything is allocated; what we write appears whole or not at all."""
+"""Files of strangers are checked before anything is allocated; files of ours appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from wtal_lib.data.unpickle import unpickle
 
 MAX_JSON = 1 << 30
 "bytes of the largest json file that is read; ActivityNet's whole database takes 11 million"
-
-
 MALFORMED = (
     *(ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError, MemoryError),
     *(SyntaxError, tokenize.TokenError),  # numpy parses headers as Python literals
@@ -29,12 +27,12 @@ MALFORMED = (
 
 
 class UnreadableError(ValueError):
-    """A file that is not what it should be; the message names file, expectation, finding and remedy."""
+    """A file is not what it should be; the message names file, expectation, finding and remedy."""
 
 
 @contextmanager
 def readable(path: Path, expected: str, remedy: str) -> Iterator[None]:
-    """A block in which whatever a malformed file provokes becomes the one :class:`UnreadableError`."""
+    """A block whose errors over a malformed file become the one :class:`UnreadableError`."""
     try:
         yield
     except UnreadableError:
@@ -58,8 +56,7 @@ def header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     shape, fortran, dtype = read(start)
     if any(side < 0 for side in shape):
         raise ValueError(f"its header claims the shape {shape}")
-    sides: list[int] = list(shape)
-    held, claimed = os.fstat(file.fileno()).st_size - start.tell(), math.prod(sides) * dtype.itemsize
+    held, claimed = os.fstat(file.fileno()).st_size - start.tell(), math.prod(shape) * dtype.itemsize
     if not dtype.hasobject and held != claimed:
         raise ValueError(f"its header claims {claimed} bytes of data ({shape}, {dtype}), where {held} follow")
     return shape, fortran, dtype, start.tell()
@@ -84,11 +81,10 @@ def read_objects(
 ) -> list[Any]:
     """The rows of an object array ``.npy``: numbers, bytes, text, arrays and nested lists of them.
 
-    ``on_array`` is handed every array while the file streams by, and what it returns stands in the array's place: what
-    is not kept is freed.
+    ``on_array`` is handed each array as it is read, and its result stands in the array's place.
 
     Raises:
-        UnreadableError: Truncated, cyclic or hostile; nothing the file names was imported or called.
+        UnreadableError: Truncated, cyclic or hostile; nothing that the file names is imported or called.
     """
     with readable(path, expected, remedy), open(path, "rb") as file:
         shape, _, dtype, offset = header(file)
@@ -102,10 +98,10 @@ def read_objects(
 
 
 def read_json(path: Path, expected: str, remedy: str) -> Any:
-    """What a json file holds.
+    """The content of a json file.
 
     Raises:
-        UnreadableError: No json, nested beyond reason, or larger than :data:`MAX_JSON`.
+        UnreadableError: No json, nested too deeply, or larger than :data:`MAX_JSON`.
     """
     with readable(path, expected, remedy):
         if path.stat().st_size > MAX_JSON:
@@ -115,7 +111,7 @@ def read_json(path: Path, expected: str, remedy: str) -> Any:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that becomes ``path``, safe on disk, when the block ends well, and vanishes when it does not."""
+    """A binary file that becomes ``path``, synced to disk, if the block succeeds, and is removed if it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from wtal_lib.data.files import read_array, read_json, read_objects, readable
 
 AMBIGUOUS = "Ambiguous"
 REMEDY = "fetch it again, or point at another pack: `wtal check` lists what is found"
+NONE = np.zeros((0, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class Video:
 
 @dataclass
 class Reading:
-    """What one layout's files hold."""
+    """What the files of one layout hold."""
 
     classes: tuple[str, ...]
     videos: list[Video]
@@ -53,29 +54,27 @@ class Reading:
 def read_wtalc(folder: Path, dataset: str) -> Reading:
     """W-TALC / CO2-Net pack: parallel lists in ``<name>-Annotations/*.npy``, pickled by Python 2 or 3.
 
-    Source: sujoyp/wtalc-pytorch, harlanhong/MM2021-CO2-Net (``wsad_dataset.py``). ``extracted_fps.npy`` is wrong and
-    ignored. THUMOS14 subsets are called validation and test, ActivityNet's training and validation.
+    ``extracted_fps.npy`` is wrong and ignored. Source: sujoyp/wtalc-pytorch, harlanhong/MM2021-CO2-Net
+    (``wsad_dataset.py``).
     """
-    names = read_names(folder / "videoname.npy")
-    classes = read_names(folder / "classlist.npy")
-    labels = _rows(folder / "labels.npy", len(names))
-    segments = _rows(folder / "segments.npy", len(names))
+    names, classes = read_names(folder / "videoname.npy"), tuple(read_names(folder / "classlist.npy"))
+    labels, segments = (_rows(folder / f"{column}.npy", len(names)) for column in ("labels", "segments"))
     whole = _rows(folder / "labels_all.npy", len(names)) if (folder / "labels_all.npy").exists() else labels
     subsets = _split(names, read_names(folder / "subset.npy", len(names)))
-    durations, fps = (_numbers(folder / f"{name}.npy", len(names)) for name in ("duration", "original_fps"))
+    durations, fps = (_numbers(folder / f"{column}.npy", len(names)) for column in ("duration", "original_fps"))
     urls = read_names(folder / "url.npy", len(names)) if (folder / "url.npy").exists() else [""] * len(names)
     ambiguous, notes = read_ambiguous(folder, set(names))
-    videos = []
+    known, videos = dict.fromkeys(classes), []
     for i, name in enumerate(names):
         with readable(folder, f"labels and segments of {name}", REMEDY):
-            instances = tuple(_text(label) for label in labels[i])
-            pairs = segment_table(segments[i], len(instances))
-            video_labels = tuple(dict.fromkeys(_text(label) for label in whole[i]))
-            _known((*instances, *video_labels), classes)
-        extra = ambiguous.get(name, np.zeros((0, 2)))
-        video = Video(name, subsets[i], durations[i], video_labels, instances, pairs, extra, fps[i], urls[i][-11:])
-        videos.append(video)
-    return Reading(tuple(classes), _unique(folder, videos), notes)
+            instances, labelled = _labels(labels[i], known), tuple(dict.fromkeys(_labels(whole[i], known)))
+            table = segment_table(segments[i], len(instances))
+        extra = ambiguous.get(name, NONE)
+        videos.append(Video(name, subsets[i], durations[i], labelled, instances, table, extra, fps[i], urls[i][-11:]))
+    with readable(folder, "one row a video", REMEDY):
+        if len(set(names)) != len(names):
+            raise ValueError("some video names occur twice")
+    return Reading(classes, videos, notes)
 
 
 def read_database(path: Path, dataset: str) -> Reading:
@@ -85,39 +84,39 @@ def read_database(path: Path, dataset: str) -> Reading:
     (ActivityNet's testing set) are left out. ActivityNet 1.3, which holds 1.2, is cut to the 100 classes.
     """
     content = read_json(path, "a json database of videos", REMEDY)
+    known = get_dataset(dataset)
     notes: list[str] = []
     with readable(path, "a json object with a `database` of videos, each with subset and annotations", REMEDY):
         database = content.get("database", content)
         empty = [name for name, entry in database.items() if not entry["annotations"]]
         notes += [f"{len(empty)} videos without annotations are left out: {', '.join(empty[:3])}"] if empty else []
         database = {name: entry for name, entry in database.items() if entry["annotations"]}
-        subsets = _split(list(database), [str(entry.get("subset", "")) for entry in database.values()])
+        split = _split(list(database), [str(entry.get("subset", "")) for entry in database.values()])
+        subsets = dict(zip(database, split, strict=True))
         everything = {item["label"] for entry in database.values() for item in entry["annotations"]} - {AMBIGUOUS}
-    known = get_dataset(dataset)
     if known.within and everything > set(known.classes):
-        inside = {n: all(a["label"] in known.classes for a in e["annotations"]) for n, e in database.items()}
-        subsets = [subset for subset, keep in zip(subsets, inside.values(), strict=True) if keep]
-        notes.append(f"ActivityNet with {len(everything)} classes, cut to the {sum(inside.values())} videos of the 100")
-        database = {name: entry for name, entry in database.items() if inside[name]}
+        inside = (n for n, entry in database.items() if all(a["label"] in known.classes for a in entry["annotations"]))
+        database = {name: database[name] for name in inside}
+        cut = f"cut to the {len(database)} videos of the {len(known.classes)}"
+        notes.append(f"{known.within} with {len(everything)} classes, {cut}")
     beside, more = read_ambiguous(path.parent, set(database))
     videos = []
-    for (name, entry), subset in zip(database.items(), subsets, strict=True):
+    for name, entry in database.items():
         with readable(path, f"annotations of {name} with label and segment", REMEDY):
             items = [item for item in entry["annotations"] if item["label"] != AMBIGUOUS]
-            ambiguous = [item["segment"] for item in entry["annotations"] if item["label"] == AMBIGUOUS]
-            instances = tuple(item["label"] for item in items)
-            _known(instances, get_dataset(dataset).classes)
+            doubtful = [item["segment"] for item in entry["annotations"] if item["label"] == AMBIGUOUS]
+            instances = _labels([item["label"] for item in items], known.classes)
             table = segment_table([item["segment"] for item in items], len(items))
-            extra = np.concatenate([segment_table(ambiguous, len(ambiguous)), beside.get(name, np.zeros((0, 2)))])
+            extra = np.concatenate([segment_table(doubtful, len(doubtful)), beside.get(name, NONE)])
             duration = float(entry.get("duration", entry.get("duration_second", math.nan)))
             fps = float(entry.get("fps", math.nan))
         if instances:
             labels = tuple(dict.fromkeys(instances))
             youtube = name.removeprefix("v_") if known.youtube else ""
-            videos.append(Video(name, subset, duration, labels, instances, table, extra, fps, youtube))
+            videos.append(Video(name, subsets[name], duration, labels, instances, table, extra, fps, youtube))
         else:
             notes.append(f"{name} holds ambiguous segments only and is left out")
-    return Reading(get_dataset(dataset).classes, videos, notes + more)
+    return Reading(known.classes, videos, notes + more)
 
 
 def read_class_texts(folder: Path, dataset: str) -> Reading:
@@ -125,8 +124,9 @@ def read_class_texts(folder: Path, dataset: str) -> Reading:
 
     Videos follow one another by name; their durations are not in these files.
     """
+    classes = get_dataset(dataset).classes
     found: dict[str, list[tuple[str, Any]]] = {}
-    for label in get_dataset(dataset).classes:
+    for label in classes:
         for path in sorted(folder.glob(f"{label}_*.txt")):
             for name, pair in _text_segments(path):
                 found.setdefault(name, []).append((label, pair))
@@ -136,10 +136,9 @@ def read_class_texts(folder: Path, dataset: str) -> Reading:
     for name in sorted(found, key=lambda name: (subsets[name] == "test", name)):
         instances = tuple(label for label, _ in found[name])
         table = segment_table([pair for _, pair in found[name]], len(instances))
-        extra = ambiguous.get(name, np.zeros((0, 2)))
         labels = tuple(dict.fromkeys(instances))
-        videos.append(Video(name, subsets[name], math.nan, labels, instances, table, extra))
-    return Reading(get_dataset(dataset).classes, videos, notes)
+        videos.append(Video(name, subsets[name], math.nan, labels, instances, table, ambiguous.get(name, NONE)))
+    return Reading(classes, videos, notes)
 
 
 def read_names(path: Path, count: int | None = None) -> list[str]:
@@ -175,18 +174,18 @@ def segment_table(pairs: Any, count: int) -> np.ndarray:
     rows = pairs.tolist() if isinstance(pairs, np.ndarray) else pairs
     if not isinstance(rows, list) or len(rows) != count:
         raise ValueError(f"there are {len(rows) if isinstance(rows, list) else 'no'} segments for {count} labels")
-    wrong = next((pair for pair in rows if not isinstance(pair, list | tuple | np.ndarray) or len(pair) != 2), None)
-    if wrong is not None:
-        raise ValueError(f"a segment is {wrong!s:.60}, no pair")
-    table = np.array([(float(start), float(stop)) for start, stop in rows]).reshape(-1, 2)
-    backward = next((row for row in table.tolist() if not 0 <= row[0] <= row[1] < math.inf), None)
-    if backward is not None:
-        raise ValueError(f"segment {backward} does not run forward in time, in seconds from 0")
-    return table
+    for pair in rows:
+        if not isinstance(pair, (list, tuple, np.ndarray)) or len(pair) != 2:
+            raise ValueError(f"a segment is {pair!s:.60}, no pair")
+    table = [(float(start), float(stop)) for start, stop in rows]
+    for start, stop in table:
+        if not 0 <= start <= stop < math.inf:
+            raise ValueError(f"segment {[start, stop]} does not run forward in time, in seconds from 0")
+    return np.array(table).reshape(-1, 2)
 
 
 def _split(names: list[str], spelled: list[str]) -> list[str]:
-    """Train or test for each video; THUMOS14's names say it themselves, whatever the layout calls its subsets.
+    """Train or test for each video; THUMOS14's names tell it, whatever the layout calls its subsets.
 
     Elsewhere: training beside validation means train and test (ActivityNet, whose testing set is not annotated; also
     OpenTAD's names); validation beside test means train and test too.
@@ -199,12 +198,12 @@ def _split(names: list[str], spelled: list[str]) -> list[str]:
     meaning = {"train": "train", "val": "test" if training else "train", "test": "test"}
     subsets = []
     for name, word in zip(names, words, strict=True):
-        official = re.match(r"video_(val|test)", name)
-        start = re.match(r"train|val|test", word)
-        if not official and not start:
+        if official := re.match(r"video_(val|test)", name):
+            subsets.append("train" if official[1] == "val" else "test")
+        elif start := re.match(r"train|val|test", word):
+            subsets.append(meaning[start[0]])
+        else:
             raise ValueError(f"{name} is in the subset {word!r:.40}, none of train, training, validation, val and test")
-        meant = {"val": "train", "test": "test"}[official[1]] if official else meaning[start[0]] if start else ""
-        subsets.append(meant)
     return subsets
 
 
@@ -231,30 +230,24 @@ def _numbers(path: Path, count: int) -> list[float]:
 
 def _text(value: Any) -> str:
     """``value`` as text; Python 2 wrote bytes."""
-    if not isinstance(value, str | bytes):
+    if not isinstance(value, (str, bytes)):
         raise ValueError(f"{value!r:.60} is no name")
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
-def _text_segments(path: Path) -> Iterable[tuple[str, list[str]]]:
+def _labels(values: list[Any], classes: Collection[str]) -> tuple[str, ...]:
+    """``values`` as class names; refuses what is no class."""
+    labels = tuple(map(_text, values))
+    for label in labels:
+        if label not in classes:
+            raise ValueError(f"{label!r:.60} is none of the classes {', '.join(list(classes)[:3])}, …")
+    return labels
+
+
+def _text_segments(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Video and segment of each line; any run of blanks separates (``Ambiguous_test.txt`` has two after the name)."""
     with readable(path, "lines of a video name, a start and a stop", REMEDY):
         for line in path.read_text().splitlines():
             if line.strip():
                 name, start, stop = line.split()
                 yield name, [start, stop]
-
-
-def _known(labels: Iterable[str], classes: Iterable[str]) -> None:
-    """Refuses a label that is no class."""
-    strangers = sorted(set(labels) - set(classes))
-    if strangers:
-        raise ValueError(f"{strangers[0]!r:.60} is none of the classes {', '.join(list(classes)[:3])}, …")
-
-
-def _unique(path: Path, videos: list[Video]) -> list[Video]:
-    """``videos``, refused when two share a name."""
-    with readable(path, "one row a video", REMEDY):
-        if len({video.name for video in videos}) != len(videos):
-            raise ValueError("some video names occur twice")
-    return videos

@@ -1,7 +1,7 @@
 """Segments in seconds: tIoU, the flat tables of detections and ground truth, and the one snippet/second converter.
 
-Seconds are the only currency between modules. A segment is half-open, ``[start, stop)``; snippet ``i`` of a grid
-covers ``[i * stride, (i + 1) * stride) / fps`` seconds, and nothing is ever widened by one.
+A segment is half-open, ``[start, stop)``; snippet ``i`` of a grid covers ``[i * stride, (i + 1) * stride) / fps``
+seconds, and nothing is ever widened by one.
 
 Axis letters of the whole package: b videos, t snippets, c classes, d CBP features, e embedding, n detections,
 m ground-truth segments, k thresholds.
@@ -60,7 +60,7 @@ class Grid:
 
 
 I3D_GRID = Grid(fps=25, stride=16)
-"The grid of the community's I3D packs: 25 frames a second, 16 frames a snippet, 0.64 s"
+"grid of the community's I3D packs: 25 frames a second, 16 frames a snippet, 0.64 s"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +98,8 @@ class GroundTruth:
     "index into ``videos`` of each ambiguous segment; empty when the protocol ignores none"
     ambiguous_segment_a2: Float[np.ndarray, "a 2"]
     grid: Grid | None = None
-    """where a protocol counts time in snippets, as the CO2-Net family does: on a grid many a tIoU is one half exactly,
-    and only the family's own unit rounds it the family's way"""
+    """grid of a protocol that counts time in snippets (CO2-Net family): many a tIoU is then exactly one half, and
+    rounds the family's way only in the family's own unit"""
 
     def __len__(self) -> int:
         return len(self.label_m)
@@ -113,10 +113,7 @@ def overlap(a_n2: Float[np.ndarray, "n 2"], b_m2: Float[np.ndarray, "m 2"]) -> F
 
 
 def tiou(a_n2: Float[np.ndarray, "n 2"], b_m2: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "n m"]:
-    """Temporal intersection over union, in [0, 1], of each pair; 0 for a pair whose union has no length.
-
-    Touching segments do not overlap: no ``+ 1`` is added to a length.
-    """
+    """Temporal intersection over union, in [0, 1], of each pair; 0 for a pair whose union has no length."""
     shared_nm = overlap(a_n2, b_m2)
     length_n, length_m = np.diff(a_n2)[:, 0], np.diff(b_m2)[:, 0]
     union_nm = length_n[:, None] + length_m[None, :] - shared_nm
@@ -124,15 +121,13 @@ def tiou(a_n2: Float[np.ndarray, "n 2"], b_m2: Float[np.ndarray, "m 2"]) -> Floa
 
 
 def union(segments_m2: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "u 2"]:
-    """The disjoint, sorted segments that cover what ``segments_m2`` cover; zero-length ones vanish."""
+    """Disjoint, sorted segments that cover what ``segments_m2`` cover; zero-length ones vanish."""
     segments = np.asarray(segments_m2, dtype=np.float64).reshape(-1, 2)
     segments = segments[segments[:, 1] > segments[:, 0]]
-    if not len(segments):
-        return segments
     segments = segments[np.argsort(segments[:, 0], kind="stable")]
     reach = np.maximum.accumulate(segments[:, 1])
-    first = np.r_[True, segments[1:, 0] > reach[:-1]]
-    last = np.r_[first[1:], True]
+    gap = segments[1:, 0] > reach[:-1]
+    first, last = np.r_[True, gap][: len(segments)], np.r_[gap, True][: len(segments)]
     return np.stack([segments[first, 0], reach[last]], axis=1)
 
 
@@ -145,8 +140,7 @@ def runs(mask_t: Bool[np.ndarray, " t"]) -> Int[np.ndarray, "r 2"]:
 def rounded(segments_m2: Float[np.ndarray, "m 2"], grid: Grid = I3D_GRID) -> Float[np.ndarray, "m 2"]:
     """Segments with both ends rounded to a snippet boundary, in seconds; short ones collapse to no length.
 
-    Matches ``round(t * 25 / 16)`` of the CO2-Net family (MM2021-CO2-Net, ``eval/eval_detection.py``): ties go to even,
-    as in Python's ``round``.
+    Matches ``round(t * 25 / 16)`` of the CO2-Net family (MM2021-CO2-Net, ``eval/eval_detection.py``): ties go to even.
     """
     return grid.seconds(np.rint(grid.position(segments_m2)))
 
@@ -156,29 +150,26 @@ def resampled(
 ) -> Float[np.ndarray, "s d"]:
     """``snippets`` rows on ``target``, float32: the mean of the ``source`` rows each overlaps, weighted by the overlap.
 
-    Where the target is finer, the row at the snippet's middle; beyond the last row, that row again. Means of unit rows
-    are shorter than unit.
+    On a finer target, the row at the snippet's middle; beyond the last row, that row again. Means of unit rows are
+    shorter than unit.
 
     Raises:
         ValueError: No rows.
     """
     if not len(features_td):
         raise ValueError("expected at least one row to resample, got none; leave empty videos out")
+    last = len(features_td) - 1
     if source == target:
-        return features_td[np.arange(snippets).clip(max=len(features_td) - 1)].astype(np.float32)
+        return features_td[np.arange(snippets).clip(max=last)].astype(np.float32)
     edge = source.position(target.seconds(np.arange(snippets + 1)))
     if target.step <= source.step:
         middle = np.floor((edge[:-1] + edge[1:]) / 2).astype(int)
-        return features_td[middle.clip(max=len(features_td) - 1)].astype(np.float32)
-    start, stop = edge[:-1].clip(max=len(features_td) - 1), edge[1:].clip(max=len(features_td))
-    first, total_sd, weight = (
-        np.floor(start).astype(int),
-        np.zeros((snippets, features_td.shape[1])),
-        np.zeros(snippets),
-    )
+        return features_td[middle.clip(max=last)].astype(np.float32)
+    start, stop = edge[:-1].clip(max=last), edge[1:].clip(max=last + 1)
+    total_sd, weight = np.zeros((snippets, features_td.shape[1])), np.zeros(snippets)
     for ahead in range(int(np.ceil(target.step / source.step)) + 1):
-        row = first + ahead
+        row = np.floor(start).astype(int) + ahead
         share = (np.minimum(row + 1, stop) - np.maximum(row, start)).clip(min=0)
-        total_sd += share[:, None] * features_td[row.clip(max=len(features_td) - 1)]
+        total_sd += share[:, None] * features_td[row.clip(max=last)]
         weight += share
     return (total_sd / weight[:, None]).astype(np.float32)

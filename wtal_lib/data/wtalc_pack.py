@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,9 @@ from wtal_lib.data.files import replacing
 
 
 def write_wtalc_pack(folder: Path, annotations: Annotations, rows: Callable[[str], np.ndarray]) -> None:
-    """Nothing; ``folder`` holds ``<name>-Annotations/*.npy`` and ``<name>-I3D-JOINTFeatures.npy``, each whole.
+    """Write ``<name>-Annotations/*.npy`` and ``<name>-I3D-JOINTFeatures.npy`` into ``folder``, each whole.
 
-    ``rows`` gives the (t, d) features of a video by name; it is asked video by video, and none is kept.
+    ``rows`` gives the (t, d) features of a video by name; it is called video by video, and one array is held at a time.
     """
     prefix = get_dataset(annotations.dataset).wtalc_prefix
     for name, column in _columns(annotations).items():
@@ -27,19 +27,22 @@ def write_wtalc_pack(folder: Path, annotations: Annotations, rows: Callable[[str
     if ambiguous:
         with replacing(folder / f"{prefix}-Annotations" / "Ambiguous_test.txt") as file:
             file.write("".join(f"{name}  {a:.1f} {b:.1f}\n" for name, a, b in ambiguous).encode())
+    features = _objects([_Later(rows, name) for name in annotations.videos])
     with replacing(folder / f"{prefix}-I3D-JOINTFeatures.npy") as file:
-        _save_objects(file, [_Later(rows, name) for name in annotations.videos])
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(features))
+        pickler = pickle.Pickler(file, protocol=4)
+        pickler.fast = True  # no memo, which would keep every row that was written
+        pickler.dump(features)
 
 
 def _columns(annotations: Annotations) -> dict[str, np.ndarray]:
     """The layout's parallel lists by file name."""
-    videos = list(annotations.videos.values())
-    words = get_dataset(annotations.dataset).subsets
+    videos, known = list(annotations.videos.values()), get_dataset(annotations.dataset)
     duration = np.array([video.duration for video in videos], dtype=np.float64)
     columns = {
         "videoname": np.array([video.name.encode() for video in videos]),
-        "subset": np.array([words[video.subset].encode() for video in videos]),
-        "duration": duration[:, None] if annotations.dataset == "thumos14" else duration,
+        "subset": np.array([known.subsets[video.subset].encode() for video in videos]),
+        "duration": duration[:, None] if known.native_rate else duration,
         "classlist": np.array([name.encode() for name in annotations.classes]),
         "labels": _objects([list(video.instance_labels) for video in videos]),
         "labels_all": _objects([list(video.labels) for video in videos]),
@@ -58,23 +61,10 @@ def _objects(rows: Sequence[Any]) -> np.ndarray:
 
 
 class _Later:
-    """Features of a video, made when they are pickled."""
+    """Stands for the features of a video until they are pickled."""
 
     def __init__(self, rows: Callable[[str], np.ndarray], name: str) -> None:
         self.rows, self.name = rows, name
 
-
-class _Streaming(pickle.Pickler):
-    """Pickles each placeholder as the array it stands for."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        """How an object is rebuilt; ``NotImplemented`` leaves it to pickle."""
-        return obj.rows(obj.name).__reduce__() if isinstance(obj, _Later) else NotImplemented
-
-
-def _save_objects(file: BinaryIO, rows: Sequence[_Later]) -> None:
-    """What ``np.save`` writes of an object array, without ever holding more than one row."""
-    np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": (len(rows),)})
-    pickler = _Streaming(file, protocol=4)
-    pickler.fast = True  # no memo, which would keep every row that was written
-    pickler.dump(_objects(rows))
+    def __reduce__(self) -> Any:
+        return self.rows(self.name).__reduce__()
