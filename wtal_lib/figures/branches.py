@@ -1,213 +1,134 @@
-"""Figures of the two branches side by side: what one teaches the other, what they leave out, add, and miss together.
+"""Figures of the two branches side by side: what each leaves out, adds and finds, before and after distillation.
 
-Shares come in as fractions and are drawn in percent. Axes are made where none are given, and given back.
+Shares come in as fractions and are drawn in percent. Axes are made where none are given, and returned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from wtal_lib.data.segments import runs
-from wtal_lib.figures.style import COLOURS, FULL_WIDTH, LABELS, colour
+from wtal_lib.figures import draw
+from wtal_lib.figures.style import COLOURS, LABELS, OUTCOMES, colour
 
-FOUND = {"both": "#009E73", "CBP alone": COLOURS["cbp"], "VLP alone": COLOURS["vlp"], "neither": "0.8"}
+FOUND = {"both": "#009E73", "CBP alone": COLOURS["cbp"], "VLP alone": COLOURS["vlp"], "neither": "#CCCCCC"}
 "One colour for who finds an instance"
 
 
-def taught(
-    truth_m2: Float[np.ndarray, "m 2"],
-    sure_t: Float[np.ndarray, " t"],
-    background_t: Bool[np.ndarray, " t"],
-    foreground_t: Bool[np.ndarray, " t"],
-    step: float,
-    thresholds: tuple[float, float],
-    student: str,
-    ax: Axes | None = None,
-) -> Axes:
-    """One step's pseudo-labels of a class in a video: the confidence, its two thresholds, and the labels taken from it.
+def rates(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """The paper's Figure 1 measured: shares of true and false positives and negatives among snippets, a bar a row.
 
-    Below the curve stand the ground truth and the labels: full colour where a label agrees with the ground truth,
-    hatched where it does not, nothing where the confidence lies between the thresholds.
+    ``frame`` has the columns row, TP, FP, TN and FN, the shares of a row adding to 1. Action (TP, FN) stands left of
+    the dashed line, background (FP, TN) right of it: the errors meet in the middle, too little left and too much right.
+
+    Raises:
+        ValueError: a column is missing, or the shares of a row do not add to 1.
     """
-    if ax is None:
-        ax = plt.subplots(figsize=(FULL_WIDTH, 1.8))[1]
-    edges = np.arange(len(sure_t) + 1) * step
-    for start, stop in truth_m2.tolist():
-        ax.axvspan(start, stop, color="0.92", lw=0, zorder=0)
-    ax.stairs(sure_t, edges, color="0.25", lw=1.2)
-    for level in thresholds:
-        ax.axhline(level, color="0.55", lw=0.8, ls=(0, (4, 2)))
-    middle_t = (np.arange(len(sure_t)) + 0.5) * step
-    real_t = ((middle_t[:, None] >= truth_m2[:, 0]) & (middle_t[:, None] < truth_m2[:, 1])).any(axis=1)
-    lanes = {"background": (background_t, ~real_t, "#999999"), "foreground": (foreground_t, real_t, colour(student))}
-    ax.broken_barh([(start, stop - start) for start, stop in truth_m2.tolist()], (-0.22, 0.13), color=COLOURS["truth"])
-    wrong: dict[str, Any] = {"facecolor": "none", "hatch": "//////", "lw": 0.6}
-    for lane, (given_t, right_t, shade) in enumerate(lanes.values()):
-        for mask_t, style in ((given_t & right_t, {"facecolor": shade, "lw": 0}), (given_t & ~right_t, wrong)):
-            spans = [(start * step, (stop - start) * step) for start, stop in runs(mask_t).tolist()]
-            ax.broken_barh(spans, (-0.44 - 0.22 * lane, 0.15), edgecolor=shade, **style)
-    ax.set_yticks(
-        [0, *thresholds, 1, -0.155, -0.365, -0.585],
-        ["0", *(f"{one:g}" for one in thresholds), "1", LABELS["truth"], *lanes],
-    )
-    ax.set(ylim=(-0.68, 1.04), xlim=(0, len(sure_t) * step), xlabel="time (s)")
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-    ax.grid(visible=False)
+    draw.require(frame, "row", *OUTCOMES)
+    shares = frame.set_index("row")[list(OUTCOMES)]
+    if len(off := shares[(shares.sum(axis=1) - 1).abs() > 1e-3]):
+        raise ValueError(f"expected shares that add to 1; those of {off.index[0]!r} add to {off.iloc[0].sum():g}")
+    ax = draw.single(ax, 0.8, 0.95 + 0.3 * len(shares))
+    draw.stacked(ax, 100 * shares, OUTCOMES, across=True)
+    _, place = draw.rows_down(ax, shares.index.tolist())
+    action = 100 * (shares["TP"] + shares["FN"])
+    ax.vlines(action, place - 0.5, place + 0.5, color="0.1", ls=(0, (2, 1.2)), lw=1.2)
+    ax.set(xlabel="snippets (%): action left of the dashed line, background right of it")
+    names = ("true positive", "false negative", "false positive", "true negative")
+    ax.legend(ax.containers, names, ncols=4, columnspacing=1, **draw.ABOVE)
     return ax
 
 
-def trade(
+def completeness_curves(
     curves: pd.DataFrame, pairs: Mapping[str, tuple[str, str]], alone: Sequence[str] = (), ax: Axes | None = None
 ) -> Axes:
-    """Completeness against over-completeness as the cut falls, before (dashed) and after (solid) the branches teach.
+    """Completeness against over-completeness as the CAS threshold falls, before (dashed) and after (solid) training.
 
-    ``curves`` as of :func:`wtal_lib.studies.complementarity.trade`; ``pairs`` name the stages before and after of each branch,
-    ``alone`` are stages without a later one. Discs: a cut at half of the video's range. Up and left is better.
+    ``curves`` has the columns stage, level (the threshold), complete and over; ``pairs`` name the stages before and
+    after of each branch, ``alone`` stages without a later one. Dots: a threshold of 0.5. Up and left is better.
     """
-    if ax is None:
-        ax = plt.subplots(figsize=(0.62 * FULL_WIDTH, 3.3))[1]
-    drawn = [
-        (stage, branch, style) for branch, both in pairs.items() for stage, style in zip(both, ("--", "-"), strict=True)
-    ]
-    drawn += [(stage, stage, "-") for stage in alone]
-    for stage, branch, style in drawn:
-        of, later = curves[curves["stage"] == stage], style == "-"
-        x, y, shade = 100 * of["over"], 100 * of["complete"], colour(branch)
-        ax.plot(x, y, ls=style, color=shade, lw=1.7, label=LABELS.get(branch, branch) if later else None)
-        half = (of["level"] - 0.5).abs().idxmin()
-        ax.plot(
-            x[half],
-            y[half],
-            "o",
-            ms=7,
-            mfc=shade if later else "white",
-            mec="white" if later else shade,
-            mew=1.2,
-            zorder=4,
-        )
-    ax.set(
-        xlabel="added beside an instance (% of its length)",
-        ylabel="covered of an instance (%)",
-        xlim=(0, None),
-        ylim=(0, 100),
-    )
-    handles, _ = ax.get_legend_handles_labels()
+    ax = draw.single(ax, 0.62, 3.3)
+    drawn = [(stage, branch, stage == both[1]) for branch, both in pairs.items() for stage in both]
+    for stage, branch, after in [*drawn, *((stage, stage, True) for stage in alone)]:
+        of, shade = curves[curves["stage"] == stage], colour(branch)
+        x, y, half = 100 * of["over"], 100 * of["complete"], (of["level"] - 0.5).abs().idxmin()
+        ax.plot(x, y, "-" if after else "--", color=shade, lw=1.7, label=LABELS.get(branch, branch) if after else None)
+        face, edge = (shade, "white") if after else ("white", shade)
+        ax.plot(x[half], y[half], "o", ms=7, mfc=face, mec=edge, mew=1.2, zorder=4)
+    ax.set(xlabel="added beside an instance (% of its length)", ylabel="covered of an instance (%)")
+    ax.set(xlim=(0, None), ylim=(0, 100))
+    handles = ax.get_legend_handles_labels()[0]
     if pairs:
         handles += [Line2D([], [], ls="--", color="0.4", label="before"), Line2D([], [], color="0.4", label="after")]
+    handles += [Line2D([], [], ls="", marker="o", color="0.4", label="threshold 0.5")]
     ax.legend(handles=handles, loc="lower right", handlelength=2)
     return ax
 
 
-def by_bin(
+def change_by_bin(
     values: Mapping[str, Mapping[str, Float[np.ndarray, " bins"]]],
     names: Sequence[str],
     counts: Sequence[int],
     ylabel: str,
     ax: Axes | None = None,
 ) -> Axes:
-    """A mean in every bin, a branch a colour: hollow before, full after. ``values`` by branch, then by stage."""
-    if ax is None:
-        ax = plt.subplots(figsize=(0.5 * FULL_WIDTH, 2.6))[1]
-    at = np.arange(len(names))
-    for branch, by_stage in values.items():
-        shade, *ends = colour(branch), *(100 * np.asarray(one) for one in by_stage.values())
-        shift = 0.16 * (list(values).index(branch) - (len(values) - 1) / 2)
-        ax.vlines(at + shift, ends[0], ends[-1], color=shade, lw=1.4, alpha=0.6)
-        for stage, end in zip(by_stage, ends, strict=True):
-            last = stage == list(by_stage)[-1]
-            ax.plot(at + shift, end, "o", ms=6, mfc=shade if last else "white", mec="white" if last else shade, mew=1.1,
-                    label=LABELS[branch] if last else None)  # fmt: skip
-    ax.set_xticks(at, [f"{name}\n{count:,}" for name, count in zip(names, counts, strict=True)])
-    ax.set(ylabel=ylabel, ylim=(0, None), xlim=(-0.6, len(names) - 0.4))
-    ax.tick_params(axis="x", length=0)
-    ax.grid(axis="x", visible=False)
+    """Mean in each bin before (hollow) and after (full), a colour a branch; ``values`` by branch, then by stage."""
+    ax = draw.single(ax, 0.5, 2.6)
+    for index, (branch, by_stage) in enumerate(values.items()):
+        place = np.arange(len(names)) + 0.16 * (index - (len(values) - 1) / 2)
+        draw.changes(ax, place, [100 * np.asarray(of) for of in by_stage.values()], colour(branch), upright=True)
+        ax.lines[-1].set_label(LABELS[branch])
+    draw.bins_across(ax, names, counts)
+    ax.set(ylabel=ylabel, ylim=(0, None))
     return ax
 
 
-def by_class(
+def change_by_class(
     before: Mapping[str, Mapping[str, float]],
     after: Mapping[str, Mapping[str, float]],
+    lower_is_better: Collection[str] = (),
     rows: int = 24,
     axes: Sequence[Axes] | None = None,
 ) -> list[Axes]:
-    """Every class's mean before (hollow) and after (full), a panel a measure, ordered by the first measure's change.
+    """Mean of each class before (hollow) and after (full), a panel a measure, ordered by the first measure's change.
 
-    Both hold, under the measure's name, a branch's value a class: ``{"covered by CBP (%)": {class: share}}``; the
-    branch whose colour is taken is the one named in it. Beyond ``rows`` classes those that change most are shown.
+    Both hold, under the measure's name, the value by class: ``{"covered by CBP (%)": {class: share}}``; the colour is
+    that of the branch in the name, and the axis tells which way is better. Beyond ``rows`` classes those that change
+    most either way are shown.
     """
     first = next(iter(before))
-    change = {name: after[first][name] - before[first][name] for name in before[first]}
-    order = sorted(change, key=lambda name: change[name])
-    shown = order if len(order) <= rows else [*order[: rows // 2], *order[-(rows - rows // 2) :]]
-    if axes is None:
-        size = (FULL_WIDTH, 0.9 + 0.17 * len(shown))
-        axes = list(plt.subplots(1, len(before), figsize=size, sharey=True)[1])
+    order = sorted(before[first], key=lambda name: before[first][name] - after[first][name])
+    axes = draw.panels(axes, len(before), 1 + 0.17 * min(len(order), rows), sharey=True)
     for ax, (measure, was) in zip(axes, before.items(), strict=True):
-        shade = COLOURS["cbp" if "CBP" in measure else "vlp"]
-        for y, name in enumerate(shown):
-            ends = 100 * was[name], 100 * after[measure][name]
-            ax.plot(ends, (y, y), color=shade, alpha=0.5, lw=1.8)
-            ax.plot(ends[0], y, "o", ms=5, mfc="white", mec=shade, mew=1.1)
-            ax.plot(ends[1], y, "o", ms=5, color=shade, mec="white", mew=0.6)
-        ax.set(xlabel=measure, ylim=(-0.7, len(shown) - 0.3))
-        ax.tick_params(axis="y", length=0)
+        index, place = draw.rows_down(ax, order, rows)
+        ends = [np.array([100 * of[order[i]] for i in index]) for of in (was, after[measure])]
+        draw.changes(ax, place, ends, COLOURS["cbp" if "CBP" in measure else "vlp"])
+        ax.set_xlabel(f"← better, {measure}" if measure in lower_is_better else f"{measure}, better →")
         ax.set_xlim(left=0)
-    axes[0].set_yticks(range(len(shown)), shown, fontsize=7)
-    axes[0].figure.legend(handles=_ends(), loc="outside upper right", ncols=2, handlelength=1)
-    return list(axes)
-
-
-def _ends() -> list[Line2D]:
-    """Legend of the two ends of a change."""
+        ax.tick_params(axis="y", labelsize=7)
     marks = {"before": "white", "after": "0.35"}
-    return [Line2D([], [], ls="", marker="o", mfc=face, mec="0.35", label=name) for name, face in marks.items()]
+    handles = [Line2D([], [], ls="", marker="o", mfc=face, mec="0.35", label=name) for name, face in marks.items()]
+    axes[0].figure.legend(handles=handles, loc="outside upper right", ncols=2, handlelength=1)
+    return axes
 
 
-def who_finds(shares: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
-    """Who finds an instance, in percent of them all: a bar a stage. Dashed: neither, were the misses independent."""
-    if ax is None:
-        ax = plt.subplots(figsize=(0.75 * FULL_WIDTH, 0.8 + 0.42 * len(shares)))[1]
-    for y, (_, of) in enumerate(shares.items()):
-        left = 0.0
-        for name, shade in FOUND.items():
-            width = 100 * of[name]
-            ax.barh(y, width, 0.62, left, color=shade, edgecolor="white", lw=0.8, label=None if y else name)
-            if width > 6:
-                ax.text(
-                    left + width / 2,
-                    y,
-                    f"{width:.0f}",
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    color="0.15" if name == "neither" else "white",
-                )
-            left += width
-        chance = 100 * (1 - of["by chance"])
-        ax.plot([chance, chance], [y - 0.38, y + 0.38], color="0.1", lw=1.3, ls=(0, (2, 1.2)))
-    ax.set_yticks(range(len(shares)), list(shares))
-    ax.set(xlabel="instances found at tIoU 0.5 (%)", xlim=(0, 100), ylim=(len(shares) - 0.5, -0.55))
-    ax.tick_params(axis="y", length=0)
-    ax.grid(visible=False)
-    handles, labels = ax.get_legend_handles_labels()
-    handles.append(Line2D([], [], color="0.1", lw=1.3, ls=(0, (2, 1.2))))
-    ax.legend(
-        handles,
-        [*labels, "neither, by chance"],
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=5,
-        handlelength=1,
-        columnspacing=1,
-        borderpad=0,
-    )
+def instances_found(shares: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
+    """Instances found by both branches, by one alone or by neither, percent; a bar a stage.
+
+    Dashed: where ``neither`` would begin if the two branches missed independently of each other (``by chance``).
+    """
+    ax = draw.single(ax, 0.75, 0.8 + 0.42 * len(shares))
+    frame = 100 * pd.DataFrame(shares).T
+    draw.stacked(ax, frame[list(FOUND)], FOUND, across=True)
+    _, place = draw.rows_down(ax, list(shares))
+    style: dict[str, Any] = {"color": "0.1", "lw": 1.3, "ls": (0, (2, 1.2)), "label": "neither, by chance"}
+    ax.vlines(100 - frame["by chance"], place - 0.45, place + 0.45, **style)
+    ax.set(xlabel="instances found at tIoU 0.5 (%)")
+    ax.legend(ncols=5, columnspacing=1, **draw.ABOVE)
     return ax

@@ -1,19 +1,21 @@
-"""Figures of single videos: what is seen, what a model makes of it, and where it cuts."""
+"""Figures of single videos: class activation of each branch, pseudo-labels, and segments along one time axis."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from matplotlib.axes import Axes
 
 from wtal_lib.data.datasets import prompt_name
-from wtal_lib.data.segments import Detections, overlap
-from wtal_lib.figures.style import COLOURS, FULL_WIDTH, colour
+from wtal_lib.data.segments import Detections, overlap, runs
+from wtal_lib.figures import draw
+from wtal_lib.figures.style import COLOURS, FULL_WIDTH, LABELS, OUTCOMES, colour
 
 LEFT, RIGHT = 0.185, 0.985
 "share of the figure's width at which the time axis begins and ends; to the left of it stand names"
@@ -22,7 +24,108 @@ Truth = Sequence[tuple[str, float, float]]
 "annotated instances: class, start and stop in seconds"
 
 
-def watched(
+def timeline(
+    truth_m2: Float[np.ndarray, "m 2"],
+    curves: Mapping[str, Float[np.ndarray, " _"]],
+    step: float,
+    detections: Mapping[str, Detections] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """One class in one video: ground truth, then a lane a branch with its class activation and its detections.
+
+    ``curves`` hold one value in [0, 1] a snippet of ``step`` seconds; ``detections`` those of this video and class by
+    branch, the darker the higher they score, with the score where there is room. Ground truth shades all lanes.
+    """
+    found = detections or {}
+    names = list(dict.fromkeys([*curves, *found]))
+    ax = draw.single(ax, 1, 0.8 + 0.75 * len(names))
+    ax.broken_barh(draw.spans(truth_m2), (0.08, 0.32), color=COLOURS["truth"])
+    stops = [np.array(len(curve_t) * step) for curve_t in curves.values()]
+    stops += [truth_m2, *(table.segment_n2 for table in found.values())]
+    ax.set(xlabel="time (s)", xlim=(0, max(float(stop.max(initial=0)) for stop in stops)))
+    for lane, name in enumerate(names):
+        if name in curves:
+            _curve(ax, curves[name], step, lane, colour(name))
+        if name in found:
+            _scored_bars(ax, found[name].segment_n2, found[name].score_n, lane, colour(name))
+    _name_lanes(ax, [LABELS.get(name, name) for name in names], truth_m2)
+    return ax
+
+
+def branches_over_truth(
+    truth_m2: Float[np.ndarray, "m 2"],
+    curves: Mapping[str, Float[np.ndarray, " t"]],
+    step: float,
+    threshold: float = 0.5,
+    ax: Axes | None = None,
+) -> Axes:
+    """What each branch finds, misses and adds in one video, a row a branch, over the ground truth.
+
+    ``curves`` hold, under the name of the row, one value in [0, 1] a snippet of ``step`` seconds; snippets at or above
+    ``threshold`` (dashed) count as action. Beside a row stand its snippets found, missed and added, in percent of those
+    whose middle lies in the ground truth.
+
+    Raises:
+        ValueError: a value lies outside [0, 1], or no snippet lies in the ground truth.
+    """
+    ax, end = draw.single(ax, 1, 0.8 + 0.6 * len(curves)), max(map(len, curves.values())) * step
+    ax.broken_barh(draw.spans(truth_m2), (0.1, 0.28), color=COLOURS["truth"])
+    ink = {"found": OUTCOMES["TP"], "missed": "#9970AB", "added": OUTCOMES["FP"]}
+    for row, (name, curve_t) in enumerate(curves.items()):
+        true_t, floor = _inside(truth_m2, len(curve_t), step), -row - 0.9
+        if not (true_t.any() and curve_t.min() >= 0 and curve_t.max() <= 1):
+            came = f"{true_t.sum()} snippets in it and values from {curve_t.min():g} to {curve_t.max():g}"
+            raise ValueError(f"expected snippets in the ground truth and values in [0, 1]; {name!r} has {came}")
+        taken_t = curve_t >= threshold
+        outcome = {"found": taken_t & true_t, "missed": true_t & ~taken_t, "added": taken_t & ~true_t}
+        ax.broken_barh(draw.spans(runs(outcome["missed"]) * step), (floor, 0.8), color=OUTCOMES["FN"], lw=0)
+        edges, height_t = np.arange(len(curve_t) + 1) * step, floor + 0.74 * curve_t
+        for mask_t, shade in ((~taken_t, "0.72"), *((outcome[word], ink[word]) for word in ("found", "added"))):
+            ax.stairs(np.where(mask_t, height_t, floor), edges, baseline=floor, fill=True, color=shade, lw=0)
+        ax.stairs(height_t, edges, baseline=floor, color="0.2", lw=0.8)
+        ax.hlines(floor + 0.74 * threshold, 0, end, color="0.2", lw=0.7, ls=(0, (3, 2)))
+        for line, (word, mask_t) in enumerate(outcome.items()):
+            text, at = f"{100 * mask_t.sum() / true_t.sum():.0f} % {word}", (1, floor + 0.4)
+            beside: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "color": ink[word], "fontweight": "bold"}
+            draw.note(ax, text, at, (6, 10 - 10 * line), **beside)
+    ax.set(xlim=(0, end), xlabel=f"time (s); dashed: threshold at {threshold:g}")
+    _name_lanes(ax, list(curves), truth_m2)
+    return ax
+
+
+def pseudo_labels(
+    truth_m2: Float[np.ndarray, "m 2"],
+    confidence_t: Float[np.ndarray, " t"],
+    background_t: Bool[np.ndarray, " t"],
+    foreground_t: Bool[np.ndarray, " t"],
+    step: float,
+    thresholds: tuple[float, float],
+    student: str,
+    ax: Axes | None = None,
+) -> Axes:
+    """Pseudo-labels of one class in one video: the confidence, its two thresholds, and the labels of one step.
+
+    Labels are in full colour where they agree with the ground truth, hatched where they do not.
+    """
+    ax, end = draw.single(ax, 1, 1.8), len(confidence_t) * step
+    ax.broken_barh(draw.spans(truth_m2), (-1, 3), color="0.92", lw=0, zorder=0)
+    ax.broken_barh(draw.spans(truth_m2), (-0.22, 0.13), color=COLOURS["truth"])
+    ax.stairs(confidence_t, np.arange(len(confidence_t) + 1) * step, color="0.25", lw=1.2)
+    ax.hlines(thresholds, 0, end, color="0.55", lw=0.8, ls=(0, (4, 2)))
+    true_t = _inside(truth_m2, len(confidence_t), step)
+    wrong: dict[str, Any] = {"facecolor": "none", "hatch": "//////", "lw": 0.6}
+    lanes = (background_t, ~true_t, "#999999"), (foreground_t, true_t, colour(student))
+    for lane, (label_t, right_t, shade) in enumerate(lanes):
+        for mask_t, style in ((label_t & right_t, {"facecolor": shade, "lw": 0}), (label_t & ~right_t, wrong)):
+            ax.broken_barh(draw.spans(runs(mask_t) * step), (-0.44 - 0.22 * lane, 0.15), edgecolor=shade, **style)
+    names = ["0", *(f"{one:g}" for one in thresholds), "1", LABELS["truth"], "background", "foreground"]
+    ax.set_yticks([0, *thresholds, 1, -0.155, -0.365, -0.585], names)
+    ax.set(ylim=(-0.68, 1.04), xlim=(0, end), xlabel="time (s)")
+    draw.bare(ax)
+    return ax
+
+
+def video_overview(
     name: str,
     images: Sequence[UInt8[np.ndarray, "h w 3"]],
     activation_tc: Float[np.ndarray, "t c"],
@@ -36,138 +139,134 @@ def watched(
 ) -> list[Axes]:
     """One video along one time axis: film strip, ground truth where known, then a lane for each class ``shown``.
 
-    ``images`` are spread evenly over the video. A lane holds the class's activation (one scale for all lanes, its end
-    written below) and its best segments among ``detections`` (of any videos) with their scores; the class's own ground
-    truth shades it. ``shown`` are classes in any spelling, others than the detections' left out; ``step`` is the length
-    of a snippet in seconds; ``note`` is written into the figure.
+    ``images`` are spread evenly over the video. A lane holds the class activation (one scale for all lanes, its end
+    written below) and the class's best segments among ``detections`` (of any videos) with their scores; its ground
+    truth shades it. ``shown`` are classes in any spelling, those unknown to the detections left out; ``step`` is the
+    length of a snippet in seconds; ``note`` is written into the figure.
     """
-    end = len(activation_tc) * step
+    end, (height, width) = len(activation_tc) * step, images[0].shape[:2]
     index = {prompt_name(label): i for i, label in enumerate(detections.classes)}
     words = [word for word in dict.fromkeys(map(prompt_name, shown)) if word in index]
-    lanes = [index[word] for word in words]
-    height, width = images[0].shape[:2]
     strip = FULL_WIDTH * (RIGHT - LEFT) / len(images) * height / width
-    rows = [strip, 0.26 if truth else 0.02, 0.52 * len(lanes)]
+    rows = [strip, 0.26 if truth else 0.02, 0.52 * len(words)]
     above, below, space = 0.32, 0.42, 0.05
     total = above + sum(rows) + 2 * space + below
-    with plt.rc_context({"figure.constrained_layout.use": False}):  # strips and lanes share one exact time axis
-        figure = plt.figure(figsize=(FULL_WIDTH, total))
-    axes, top = [], total - above
-    for row in rows:
-        axes.append(figure.add_axes((LEFT, (top - row) / total, RIGHT - LEFT, row / total)))
-        top -= row + space
-    film_strip(images, end, axes[0])
-    _truth_lane(truth, axes[1])
-    class_lanes(activation_tc[:, lanes], words, step, colour(branch), axes[2])
+    room = {"left": LEFT, "right": RIGHT, "top": 1 - above / total, "bottom": below / total}
+    room |= {"hspace": space / np.mean(rows), "height_ratios": rows}
+    figure = plt.figure(figsize=(FULL_WIDTH, total), layout="none")  # strip and lanes share one exact time axis
+    axes = list(figure.subplots(3, 1, sharex=True, gridspec_kw=room))
+    _film_strip(axes[0], images, end)
+    _truth_lane(axes[1], truth)
+    highest = max(float(activation_tc[:, [index[word] for word in words]].max(initial=0.0)), 1e-12)
+    here = detections.video_n == detections.videos.index(name)
+    best = float(detections.score_n[here].max(initial=1e-12))
     for lane, word in enumerate(words):
-        for label, start, stop in truth:
-            if prompt_name(label) == word:
-                axes[2].axvspan(start, stop, 1 - (lane + 1) / len(lanes), 1 - lane / len(lanes), color="0.9", zorder=0)
-        here = detections.video_n == detections.videos.index(name)
-        mine, best = here & (detections.label_n == index[word]), float(detections.score_n[here].max(initial=1e-12))
-        _segments(detections.segment_n2[mine], detections.score_n[mine] / best, best, lane, colour(branch), axes[2])
-    for ax in axes:
-        ax.set_xlim(0, end)
+        own = [(start, stop - start) for label, start, stop in truth if prompt_name(label) == word]
+        axes[2].broken_barh(own, (-lane - 1, 1), color="0.9", zorder=0)
+        _curve(axes[2], activation_tc[:, index[word]] / highest, step, lane, colour(branch))
+        of = np.flatnonzero(here & (detections.label_n == index[word]))
+        of = of[_apart(detections.segment_n2[of], detections.score_n[of])]
+        _scored_bars(axes[2], detections.segment_n2[of], detections.score_n[of], lane, colour(branch), best)
+    _name_lanes(axes[2], words)
+    axes[2].set(xlabel="time (s)", xlim=(0, end))
+    scale = f"all lanes on one scale, highest activation {highest:.2g}"
+    corner: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 7, "color": "0.35", "ha": "right", "va": "top"}
+    draw.note(axes[2], scale, (1, 0), (0, -22), **corner)
     figure.text(0.012, 1 - 0.1 / total, name, fontsize=9, weight="bold", va="top")
     figure.text(RIGHT, 1 - 0.1 / total, note, fontsize=7.5, style="italic", color="0.35", ha="right", va="top")
     return axes
 
 
-def plain(name: str) -> str:
-    """A video's name as a result may be called: letters, digits and underscores."""
+def safe_name(name: str) -> str:
+    """A video's name as a file may be called: letters, digits and underscores."""
     return re.sub(r"\W", "_", name)
-
-
-def film_strip(images: Sequence[UInt8[np.ndarray, "h w 3"]], end: float, ax: Axes | None = None) -> Axes:
-    """Pictures side by side along the time axis, each in the middle of its share of ``end`` seconds."""
-    if ax is None:
-        ax = plt.subplots(figsize=(FULL_WIDTH, 0.8))[1]
-    width = end / len(images)
-    for i, image in enumerate(images):
-        ax.imshow(image, extent=(i * width, (i + 1) * width, 0, 1), aspect="auto", interpolation="antialiased")
-    ax.vlines(np.arange(1, len(images)) * width, 0, 1, color="white", lw=1.2)
-    ax.set(xlim=(0, end), ylim=(0, 1))
-    ax.axis("off")
-    return ax
-
-
-def class_lanes(
-    activation_tc: Float[np.ndarray, "t c"], names: Sequence[str], step: float, shade: str, ax: Axes | None = None
-) -> Axes:
-    """A lane a class, from the top: its activation on one scale for all, whose end is written below them."""
-    if ax is None:
-        ax = plt.subplots(figsize=(FULL_WIDTH, 0.4 + 0.5 * len(names)))[1]
-    highest = max(float(activation_tc.max(initial=0.0)), 1e-12)
-    edges = np.arange(len(activation_tc) + 1) * step
-    for lane in range(len(names)):
-        curve = 0.58 * activation_tc[:, lane] / highest - lane - 0.66
-        ax.stairs(curve, edges, baseline=-lane - 0.66, fill=True, color=shade, alpha=0.55, lw=0)
-        ax.stairs(curve, edges, baseline=-lane - 0.66, color=shade, lw=0.9)
-    ax.hlines(-np.arange(1, len(names)), 0, edges[-1], color="0.85", lw=0.6)
-    ax.set_yticks(-np.arange(len(names)) - 0.45, names)
-    ax.tick_params(axis="y", length=0)
-    ax.set(xlim=(0, edges[-1]), ylim=(-len(names), 0), xlabel="time (s)")
-    scale = f"all lanes on one scale, highest activation {highest:.2g}"
-    ax.annotate(
-        scale, (1, 0), (0, -22), xycoords="axes fraction", textcoords="offset points",
-        fontsize=7, color="0.35", ha="right", va="top",
-    )  # fmt: skip
-    ax.spines["left"].set_visible(False)
-    ax.grid(visible=False)
-    return ax
-
-
-def _truth_lane(truth: Truth, ax: Axes) -> None:
-    for _, start, stop in truth:
-        ax.broken_barh([(start, stop - start)], (0.55, 0.45), color=COLOURS["truth"])
-    for name in dict.fromkeys(name for name, _, _ in truth):
-        middles = [(start + stop) / 2 for other, start, stop in truth if other == name]
-        ax.text(float(np.mean(middles[:1])), 0.45, prompt_name(name), fontsize=7, ha="center", va="top", color="0.2")
-    ax.set(ylim=(0, 1), xticks=[])
-    ax.set_yticks([0.77] if truth else [], ["ground truth"] if truth else [])
-    ax.tick_params(axis="y", length=0)
-    ax.grid(visible=False)
-    for side in ax.spines.values():
-        side.set_visible(False)
-
-
-def _segments(
-    segment_n2: np.ndarray, share_n: np.ndarray, best: float, lane: int, shade: str, ax: Axes, most: int = 4
-) -> None:
-    """A class's best segments that hardly overlap, at the foot of its lane: the higher the score the darker.
-
-    ``share_n`` are scores as shares of ``best``, that of the whole video.
-    """
-    chosen: list[int] = []
-    for n in np.argsort(-share_n, kind="stable")[:200]:
-        shorter = np.minimum(*(np.diff(segment_n2[one]) for one in ([n], chosen)))[:, 0]
-        apart = not chosen or (overlap(segment_n2[[n]], segment_n2[chosen])[0] < 0.2 * shorter).all()
-        if apart and share_n[n] > 0.3 * share_n.max() and len(chosen) < most:
-            chosen.append(int(n))
-    for n in chosen:
-        start, stop = segment_n2[n].tolist()
-        face = sns.light_palette(shade, as_cmap=True)(0.15 + 0.85 * share_n[n])
-        ax.broken_barh([(start, stop - start)], (-lane - 0.93, 0.2), color=face, ec="white", lw=0.6)
-        text = f"{best * share_n[n]:.2g}"
-        if stop - start > 0.011 * len(text) * ax.get_xlim()[1]:
-            ax.text((start + stop) / 2, -lane - 0.84, text, fontsize=6.5, ha="center", va="center")
 
 
 def frame_ages(
     age_ms: Mapping[str, Float[np.ndarray, " t"]], interval_ms: Mapping[str, float], ax: Axes | None = None
 ) -> Axes:
-    """A row a video: for how long each snippet's frame had been on screen at the snippet's middle, milliseconds.
+    """How long each snippet's frame had been on screen at the snippet's middle, milliseconds; a row a video.
 
-    The tick at the end of a row is the interval from frame to frame, beyond which an age would mean a wrong frame.
+    The tick at the end of a row is the interval from frame to frame; an age beyond it would mean a wrong frame.
     """
-    if ax is None:
-        ax = plt.subplots(figsize=(FULL_WIDTH, 0.7 + 0.28 * len(age_ms)))[1]
+    ax = draw.single(ax, 1, 0.7 + 0.28 * len(age_ms))
     for row, (name, ages) in enumerate(age_ms.items()):
-        ax.hlines(-row, 0, interval_ms[name], color="0.85", lw=1)
-        ax.vlines(interval_ms[name], -row - 0.3, -row + 0.3, color=COLOURS["truth"], lw=1.6)
-        ax.plot(ages, np.full(len(ages), -row), "o", ms=4, color=COLOURS["vlp"], alpha=0.45, mec="none")
-    ax.set_yticks(-np.arange(len(age_ms)), list(age_ms))
-    ax.set(xlabel="age of the frame at the snippet's middle (ms); tick: next frame", ylim=(-len(age_ms) + 0.4, 0.6))
+        ax.hlines(row, 0, interval_ms[name], color="0.85", lw=1)
+        ax.vlines(interval_ms[name], row - 0.3, row + 0.3, color=COLOURS["truth"], lw=1.6)
+        ax.plot(ages, np.full(len(ages), row), "o", ms=4, color=COLOURS["vlp"], alpha=0.45, mec="none")
+    draw.rows_down(ax, list(age_ms))
+    ax.set(xlabel="age of the frame at the snippet's middle (ms); tick: next frame")
     ax.set_xlim(left=-1)
-    ax.grid(visible=False, axis="y")
     return ax
+
+
+def _inside(truth_m2: np.ndarray, length: int, step: float) -> np.ndarray:
+    """Which of ``length`` snippets have their middle in a segment."""
+    middle_t = (np.arange(length)[:, None] + 0.5) * step
+    return np.any((middle_t >= truth_m2[:, 0]) & (middle_t < truth_m2[:, 1]), axis=1)
+
+
+def _curve(ax: Axes, curve_t: np.ndarray, step: float, lane: int, shade: str) -> None:
+    """Values in [0, 1] as a filled curve in the upper part of a lane, constant within each snippet."""
+    floor, edges = -lane - 0.68, np.arange(len(curve_t) + 1) * step
+    ax.stairs(floor + 0.6 * curve_t, edges, baseline=floor, fill=True, color=shade, alpha=0.55, lw=0)
+    ax.stairs(floor + 0.6 * curve_t, edges, baseline=floor, color=shade, lw=0.9)
+
+
+def _scored_bars(
+    ax: Axes, segment_n2: np.ndarray, score_n: np.ndarray, lane: int, shade: str, best: float | None = None
+) -> None:
+    """Segments as bars at the foot of a lane, the darker the nearer they score to ``best``; scores where they fit."""
+    best = best or max(float(score_n.max(initial=0.0)), 1e-12)
+    for n in np.argsort(score_n):
+        (start, stop), text = segment_n2[n].tolist(), f"{score_n[n]:#.2g}"
+        face = sns.light_palette(shade, as_cmap=True)(0.15 + 0.85 * max(float(score_n[n]), 0.0) / best)
+        ax.broken_barh([(start, stop - start)], (-lane - 0.94, 0.2), facecolor=face, edgecolor="white", lw=0.6)
+        if stop - start > 0.011 * len(text) * ax.get_xlim()[1] and score_n[n] > 0.2 * best:
+            ink = draw.ink_on(face)
+            ax.text((start + stop) / 2, -lane - 0.845, text, color=ink, fontsize=6.5, ha="center", va="center")
+
+
+def _name_lanes(ax: Axes, names: Sequence[str], truth_m2: np.ndarray | None = None) -> None:
+    """Lanes of height 1 from the top, shaded where the ground truth lies, which has a lane of its own above them."""
+    places = -np.arange(len(names)) - 0.5
+    if truth_m2 is not None:
+        for place in places:
+            ax.broken_barh(draw.spans(truth_m2), (place - 0.4, 0.8), color="0.92", lw=0, zorder=0)
+    above = truth_m2 is not None
+    ax.set_yticks([*[0.24] * above, *places], [*[LABELS["truth"]] * above, *names])
+    ax.set_ylim(-len(names), 0.42 * above)
+    draw.bare(ax)
+
+
+def _film_strip(ax: Axes, images: Sequence[np.ndarray], end: float) -> None:
+    """Pictures side by side, each in the middle of its share of ``end`` seconds."""
+    width = end / len(images)
+    for i, image in enumerate(images):
+        ax.imshow(image, extent=(i * width, (i + 1) * width, 0, 1), aspect="auto", interpolation="antialiased")
+    ax.vlines(np.arange(1, len(images)) * width, 0, 1, color="white", lw=1.2)
+    ax.set_ylim(0, 1)
+    ax.axis("off")
+
+
+def _truth_lane(ax: Axes, truth: Truth) -> None:
+    """All instances as bars, the first of each class named below."""
+    ax.broken_barh([(start, stop - start) for _, start, stop in truth], (0.55, 0.45), color=COLOURS["truth"])
+    for name, middle in {name: (start + stop) / 2 for name, start, stop in reversed(truth)}.items():
+        ax.text(middle, 0.45, prompt_name(name), fontsize=7, ha="center", va="top", color="0.2")
+    ax.tick_params(axis="x", length=0)
+    ax.set_ylim(0, 1)
+    ax.set_yticks([0.77] if truth else [], ["ground truth"] if truth else [])
+    draw.bare(ax)
+    ax.spines["bottom"].set_visible(False)
+
+
+def _apart(segment_n2: np.ndarray, score_n: np.ndarray, most: int = 4) -> list[int]:
+    """Indices of the best segments that hardly overlap: by less than a fifth of the shorter one."""
+    chosen: list[int] = []
+    for n in np.argsort(-score_n, kind="stable")[:200]:
+        shorter = np.minimum(*(np.diff(segment_n2[one]) for one in ([n], chosen)))[:, 0]
+        free = not chosen or (overlap(segment_n2[[n]], segment_n2[chosen])[0] < 0.2 * shorter).all()
+        if free and score_n[n] > 0.3 * score_n.max() and len(chosen) < most:
+            chosen.append(int(n))
+    return chosen

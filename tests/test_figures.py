@@ -89,6 +89,12 @@ def test_protocols_write_the_largest_distance_from_the_first():
     assert len({line.get_color() for line in gains.lines}) == 2  # the ambiguous filter shares its protocol's colour
 
 
+def test_a_small_difference_between_protocols_looks_small():
+    means, gains = figures.protocols(np.array([[0.5, 0.4], [0.501, 0.4]]), [0.5, 0.7], ["x-a", "x-b"])
+    assert np.ptp(means.get_xlim()) >= 2
+    assert gains.get_ylim() == (-1, 1)
+
+
 @pytest.mark.parametrize("dataset", ["thumos14", "activitynet12"])
 def test_protocols_and_classes_of_each_dataset_are_legible(dataset):
     rng, iou = np.random.default_rng(0), list(get_dataset(dataset).protocols[0].iou)
@@ -136,10 +142,10 @@ def test_bins_of_each_dataset_are_legible_side_by_side(dataset):
         title: (names, rng.random(len(names)), rng.integers(0, 3000, len(names)))
         for title, names in zip(titles, bins, strict=True)
     }
-    assert_legible(figures.misses(rates))
+    assert_legible(figures.miss_rates(rates))
     value, of_bin = rng.random(400), rng.integers(0, 5, 400)
-    assert_legible(figures.spread({"cbp": value, "vlp": value}, of_bin, bins[0], "instance covered (%)"))
-    assert_legible(figures.shares(rng.dirichlet(np.ones(3), 5), rng.integers(1, 3000, 5), bins[0]))
+    assert_legible(figures.quantiles_by_bin({"cbp": value, "vlp": value}, of_bin, bins[0], "instance covered (%)"))
+    assert_legible(figures.detection_parts(rng.dirichlet(np.ones(3), 5), rng.integers(1, 3000, 5), bins[0]))
 
 
 def test_bin_names_by_hand():
@@ -149,14 +155,15 @@ def test_bin_names_by_hand():
 
 def test_the_spread_shows_medians_and_leaves_nan_out():
     value = np.array([0.1, 0.2, 0.9, np.nan, 0.5])
-    ax = figures.spread({"detections": value}, np.array([0, 0, 0, 0, 2]), ["a", "b", "c"], "covered (%)")
-    assert [line.get_ydata()[0] for line in ax.lines] == pytest.approx([20, 50])
+    ax = figures.quantiles_by_bin({"detections": value}, np.array([0, 0, 0, 0, 2]), ["a", "b", "c"], "covered (%)")
+    medians = next(line for line in ax.lines if line.get_marker() == "o").get_ydata()
+    assert medians == pytest.approx([20, np.nan, 50], nan_ok=True)
     assert [label.get_text() for label in ax.get_xticklabels()] == ["a\n3", "b\n0", "c\n1"]
 
 
 def test_misses_carry_wilsons_interval_and_the_share_of_all():
     rates = {"length (s)": (["a", "b", "c"], np.array([0.5, np.nan, 1.0]), np.array([10, 0, 30]))}
-    ax = figures.misses(rates)[0]
+    ax = figures.miss_rates(rates)[0]
     low, high = ax.collections[0].get_segments()[0][:, 1]
     assert (low, high) == pytest.approx((23.66, 76.34), abs=0.01)
     assert ax.lines[0].get_ydata()[0] == pytest.approx(87.5)
@@ -166,6 +173,6 @@ def test_misses_carry_wilsons_interval_and_the_share_of_all():
 def test_axes_that_do_not_fit_the_numbers_are_refused():
     axes = list(plt.subplots(1, 2)[1])
     with pytest.raises(ValueError, match=r"longer|shorter"):
-        figures.misses({"length (s)": (["a"], np.ones(1), np.ones(1, int))}, axes)
+        figures.miss_rates({"length (s)": (["a"], np.ones(1), np.ones(1, int))}, axes)
     with pytest.raises(ValueError, match=r"longer|shorter"):
         figures.protocols(np.ones((1, 4)), TENTHS, ["a", "b"])

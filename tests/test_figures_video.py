@@ -6,12 +6,12 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from test_figures import assert_legible
 
 from wtal_lib import figures
 from wtal_lib.data.segments import Detections
 from wtal_lib.figures.style import theme
-from wtal_lib.method import text
-from wtal_lib.video import examples, frames
+from wtal_lib.video import examples, frames, text
 
 mpl.use("Agg")
 
@@ -41,7 +41,7 @@ IMAGES = [np.full((18, 32, 3), 25 * i, np.uint8) for i in range(10)]
 @pytest.mark.filterwarnings("error")
 def test_a_watched_video_has_one_time_axis_and_a_lane_for_each_known_class(tmp_path) -> None:
     activation = np.random.default_rng(0).random((20, 3)).astype(np.float32)
-    axes = figures.watched(
+    axes = figures.video_overview(
         "a", IMAGES, activation, detections(), 0.5, ["LongJump", "long jump", "Diving", "Sneezing"],
         truth=[("LongJump", 2.0, 4.0)], note="made up",
     )  # fmt: skip
@@ -51,22 +51,42 @@ def test_a_watched_video_has_one_time_axis_and_a_lane_for_each_known_class(tmp_p
     assert len(strip.images) == 10
     assert [label.get_text() for label in lanes.get_yticklabels()] == ["long jump", "diving"]
     assert [label.get_text() for label in truth.get_yticklabels()] == ["ground truth"]
-    assert {text.get_text() for text in lanes.texts} >= {"0.9"}
-    assert "0.8" not in {text.get_text() for text in lanes.texts}, "another video's segment"
+    assert {text.get_text() for text in lanes.texts} >= {"0.90"}
+    assert "0.80" not in {text.get_text() for text in lanes.texts}, "another video's segment"
     assert [text.get_text() for text in strip.figure.texts] == ["a", "made up"]
     strip.figure.savefig(tmp_path / "a.png")
 
 
 def test_a_film_strip_shows_its_pictures_undistorted(tmp_path) -> None:
-    axes = figures.watched("b", IMAGES, np.ones((20, 3), np.float32), detections(), 0.5, ["Diving"])
+    axes = figures.video_overview("b", IMAGES, np.ones((20, 3), np.float32), detections(), 0.5, ["Diving"])
     size = axes[0].get_window_extent()
     assert size.width / 10 / size.height == pytest.approx(32 / 18, rel=0.02)
+
+
+def test_what_a_branch_finds_misses_and_adds_is_counted_in_snippets_of_the_truth() -> None:
+    truth = np.array([[2.0, 6.0]])  # snippets 2 to 5 of a second each
+    few, many = np.array([0, 0, 0, 1, 0.6, 0, 0, 0]), np.array([0, 1, 1, 1, 1, 1, 0.5, 0.4])
+    ax = figures.branches_over_truth(truth, {"CBP": few, "VLP": many}, 1.0)
+    texts = [text.get_text() for text in ax.texts]
+    assert texts == ["50 % found", "50 % missed", "0 % added", "100 % found", "0 % missed", "50 % added"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["ground truth", "CBP", "VLP"]
+    missed = ax.collections[1].get_paths()
+    assert [(path.get_extents().x0, path.get_extents().x1) for path in missed] == [(2, 3), (5, 6)]
+    assert ax.get_xlim() == (0, 8)
+    assert_legible(ax)
+
+
+def test_curves_beyond_one_and_videos_without_truth_are_refused() -> None:
+    with pytest.raises(ValueError, match="'CBP' has 4 snippets in it and values from 0 to 3"):
+        figures.branches_over_truth(np.array([[2.0, 6.0]]), {"CBP": np.arange(4.0).repeat(2)}, 1.0)
+    with pytest.raises(ValueError, match="'CBP' has 0 snippets in it"):
+        figures.branches_over_truth(np.empty((0, 2)), {"CBP": np.ones(8)}, 1.0)
 
 
 def test_frame_ages_have_a_row_a_video() -> None:
     ax = figures.frame_ages({"a": np.array([0.0, 20.0]), "b": np.array([5.0])}, {"a": 33.3, "b": 40.0})
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
-    assert figures.plain("my film (2).x") == "my_film__2__x"
+    assert figures.safe_name("my film (2).x") == "my_film__2__x"
 
 
 def test_without_videos_one_is_drawn_and_its_jumps_are_known(tmp_path) -> None:

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from test_plots import assert_legible
+from test_figures import assert_legible
 
 from wtal_lib import figures
 from wtal_lib.studies import tables
@@ -28,7 +28,7 @@ def _house_style() -> Iterator[None]:
 
 def test_a_row_shows_its_seeds_their_mean_and_the_band_of_the_base() -> None:
     values = {"neither": [40.0, 42.0, 44.0], "full": [50.0, 51.0, 52.0], "one seed": [47.0]}
-    ax = figures.dots(values, base="full", spread=2.0)
+    ax = figures.dot_plot(values, base="full", spread=2.0)
     assert [text.get_text() for text in ax.texts] == ["42.0", "51.0", "47.0"]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == list(values)
     band = next(patch for patch in ax.patches if patch.get_width() == pytest.approx(4.0))
@@ -38,21 +38,22 @@ def test_a_row_shows_its_seeds_their_mean_and_the_band_of_the_base() -> None:
 
 def test_a_heading_stands_over_the_row_it_names() -> None:
     heads = {"CBP": "video labels alone", "full": "taught in turn"}
-    ax = figures.dots({"vanilla VLP": [20.0], "CBP": [30.0], "full": [40.0]}, heads=heads)
+    ax = figures.dot_plot({"vanilla VLP": [20.0], "CBP": [30.0], "full": [40.0]}, heads=heads)
     place = {tick.get_text(): at for tick, at in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True)}
-    heading = next(text for text in ax.texts if text.get_text() == "taught in turn")
-    assert place["CBP"] < heading.xy[1] < place["full"]
+    assert place["CBP"] < place["taught in turn"] < place["full"]
+    bold = {tick.get_text() for tick in ax.get_yticklabels() if tick.get_fontweight() == "bold"}
+    assert bold == set(heads.values())
     assert_legible(ax)
 
 
 def test_no_band_is_drawn_where_no_spread_is_known() -> None:
-    assert not figures.dots({"full": [40.0]}, base="full", spread=float("nan")).patches
+    assert not figures.dot_plot({"full": [40.0]}, base="full", spread=float("nan")).patches
 
 
 def test_the_main_figure_is_legible_with_every_line() -> None:
     figure, axes = plt.subplots(1, 2, figsize=(figures.FULL_WIDTH, 3.7), width_ratios=[1.1, 1])
     values = {line: (20 + 4 * i + RNG.normal(0, 1, 3)).tolist() for i, line in enumerate(tables.LINES)}
-    figures.dots(values, colours=figures.LINE_COLOURS, base="full", heads=tables.HEADS, spread=1, ax=axes[0])
+    figures.dot_plot(values, colours=figures.LINE_COLOURS, base="full", heads=tables.HEADS, spread=1, ax=axes[0])
     scores = {line: 60 - 8 * np.arange(7.0) + RNG.normal(0, 1, (3, 7)) for line in ("CBP", "VLP", "full", "supervised")}
     ax = figures.by_iou(scores, [i / 10 for i in range(1, 8)], figures.LINE_COLOURS, axes[1])
     assert [line.get_linestyle() for line in ax.lines] == ["-", "-", "-", "--"]
@@ -83,11 +84,12 @@ def test_the_last_point_is_a_disc_and_the_best_a_star() -> None:
 
 def test_the_cell_of_the_default_thresholds_is_framed() -> None:
     grid = pd.DataFrame([[50.0, 51.0], [52.0, np.nan]], index=[0.3, 0.4], columns=[0.7, 0.8])
-    ax = figures.heat(grid, title="fused mAP (%)", default=(0.4, 0.7))
-    assert [text.get_text() for text in ax.texts] == ["50.0", "51.0", "52.0"]
+    ax = figures.thresholds(grid, title="fused mAP (%)", default=(0.4, 0.7))
+    assert [text.get_text() for text in ax.texts] == ["52.0", "50.0", "51.0"], "the lowest threshold at the bottom"
     frame = ax.patches[-1]
-    assert frame.get_x() < 0 < frame.get_x() + frame.get_width() < 1
-    assert frame.get_y() < 1 < frame.get_y() + frame.get_height()
+    assert 0 < frame.get_x() < frame.get_x() + frame.get_width() < 1
+    assert 0 < frame.get_y() < frame.get_y() + frame.get_height() < 1
+    assert ax.collections[0].get_clim() == (47, 57), "ten points wide, centred on the default"
     assert_legible(ax)
 
 
@@ -100,7 +102,8 @@ def test_labels_are_drawn_for_both_kinds_and_both_students() -> None:
     ]
     columns = ["preset", "seed", "phase", "updates", "student", "kind", "precision", "recall", "share"]
     axes = figures.label_quality(pd.DataFrame(rows, columns=columns))
-    assert [len(ax.lines) for ax in axes] == [6, 6]
+    assert [len(ax.lines) for ax in axes] == [4, 4, 4]
+    assert [ax.lines[0].get_ydata()[0] for ax in axes] == pytest.approx([90, 50, 30])
     assert {line.get_color() for line in axes[0].lines} == {figures.COLOURS["cbp"], figures.COLOURS["vlp"]}
     assert_legible(axes)
 
@@ -130,7 +133,7 @@ def test_the_paper_is_marked_among_the_published(dataset: str, gaps: tuple[float
 
 def test_wrong_labels_are_hatched_and_unsure_snippets_blank() -> None:
     sure_t = np.array([0.1, 0.2, 0.5, 0.9, 0.8, 0.5])
-    ax = figures.taught(np.array([[3.0, 4.0]]), sure_t, sure_t < 0.4, sure_t > 0.7, 1.0, (0.4, 0.7), "cbp")
+    ax = figures.pseudo_labels(np.array([[3.0, 4.0]]), sure_t, sure_t < 0.4, sure_t > 0.7, 1.0, (0.4, 0.7), "cbp")
     spans = [
         (span.get_hatch(), path.get_extents().x0, path.get_extents().x1)
         for span in ax.collections
@@ -146,7 +149,7 @@ def test_a_curve_runs_from_dashed_to_solid_as_the_branches_are_taught() -> None:
     level = np.linspace(0.1, 0.9, 9)
     stages = ("cbp before", "cbp after", "vanilla_vlp")
     frames = [pd.DataFrame({"stage": s, "level": level, "complete": 1 - level, "over": 1.2 - level}) for s in stages]
-    ax = figures.trade(pd.concat(frames, ignore_index=True), {"cbp": stages[:2]}, stages[2:])
+    ax = figures.completeness_curves(pd.concat(frames, ignore_index=True), {"cbp": stages[:2]}, stages[2:])
     drawn = [line for line in ax.lines if len(line.get_xdata()) > 1]
     assert [line.get_linestyle() for line in drawn] == ["--", "-", "-"]
     discs = [line.get_xydata()[0].tolist() for line in ax.lines if len(line.get_xdata()) == 1]
@@ -156,7 +159,7 @@ def test_a_curve_runs_from_dashed_to_solid_as_the_branches_are_taught() -> None:
 
 def test_changes_are_drawn_from_hollow_to_full() -> None:
     when = {"before": np.array([0.3, 0.4]), "after": np.array([0.5, 0.6])}
-    ax = figures.by_bin({"cbp": when, "vlp": when}, ["≤ 3", "> 3"], [10, 2000], "covered (%)")
+    ax = figures.change_by_bin({"cbp": when, "vlp": when}, ["≤ 3", "> 3"], [10, 2000], "covered (%)")
     faces = [line.get_markerfacecolor() for line in ax.lines]
     assert faces == ["white", figures.COLOURS["cbp"], "white", figures.COLOURS["vlp"]]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["≤ 3\n10", "> 3\n2,000"]
@@ -167,15 +170,20 @@ def test_of_many_classes_those_that_change_most_are_shown() -> None:
     was = {"covered by CBP (%)": {f"class {i}": 0.2 for i in range(60)}}
     now = {"covered by CBP (%)": {f"class {i}": 0.2 + (i - 30) / 100 for i in range(60)}}
     figure, ax = plt.subplots(figsize=(figures.FULL_WIDTH, 4))
-    figures.by_class(was, now, 10, [ax])
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == [f"class {i}" for i in (*range(5), *range(55, 60))]
+    figures.change_by_class(was, now, rows=10, axes=[ax])
+    shown = [f"class {i}" for i in (*range(59, 54, -1), *range(4, -1, -1))]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == shown
+    assert [text.get_text() for text in ax.texts] == ["… 50 more classes …"]
+    assert ax.get_xlabel() == "covered by CBP (%), better →"
+    figures.change_by_class(was, now, lower_is_better=list(was), axes=[plt.figure().add_subplot()])
+    assert plt.gca().get_xlabel() == "← better, covered by CBP (%)"
     assert_legible(ax)
     assert figure.legends
 
 
 def test_shares_of_who_finds_an_instance_fill_the_bar() -> None:
     of = {"both": 0.3, "CBP alone": 0.25, "VLP alone": 0.2, "neither": 0.25, "by chance": 0.22}
-    ax = figures.who_finds({"before": of, "after": of})
+    ax = figures.instances_found({"before": of, "after": of})
     assert sum(patch.get_width() for patch in ax.patches) == pytest.approx(200)
-    assert ax.lines[0].get_xdata()[0] == pytest.approx(78)
+    assert ax.collections[0].get_segments()[0][0, 0] == pytest.approx(78)
     assert_legible(ax)

@@ -1,0 +1,163 @@
+"""What several figures draw alike: axes, named rows and bins, stacked bars, changes, heat maps, labels kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+from wtal_lib.figures.style import FULL_WIDTH
+
+ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderpad": 0, "handlelength": 1.2}
+"Legend in a line above the axes, where it hides nothing"
+
+
+def single(ax: Axes | None, width: float, height: float) -> Axes:
+    """``ax``, or axes in a new figure: ``width`` as a share of the full width, ``height`` in inches."""
+    return plt.subplots(figsize=(width * FULL_WIDTH, height))[1] if ax is None else ax
+
+
+def panels(axes: Sequence[Axes] | None, count: int, height: float, rows: int = 1, **options: Any) -> list[Axes]:
+    """``axes``, or ``count`` of them in a new figure of full width, ``height`` inches a row; spare places are empty."""
+    if axes is not None:
+        return list(axes)
+    shape, size = (rows, -(-count // rows)), (FULL_WIDTH, height * rows)
+    grid = plt.subplots(*shape, figsize=size, squeeze=False, **options)[1].ravel()
+    for ax in grid[count:]:
+        ax.set_axis_off()
+    return list(grid[:count])
+
+
+def require(frame: pd.DataFrame, *columns: str) -> None:
+    """Raise a ValueError for a table that is empty, lacks a column, or has a difference outside its interval."""
+    expected = f"expected a table with the columns {', '.join(columns)}"
+    if frame.empty or not {*columns} <= {*frame.columns}:
+        raise ValueError(f"{expected}; got {len(frame)} rows of {', '.join(map(str, frame.columns)) or 'no columns'}")
+    if "low" not in columns:
+        return
+    if len(off := frame[(frame["difference"] < frame["low"]) | (frame["difference"] > frame["high"])]):
+        raise ValueError(f"{expected} and low ≤ difference ≤ high; got {off.iloc[0].to_dict()}")
+
+
+def spans(segment_n2: np.ndarray) -> list[tuple[float, float]]:
+    """Start and length of each segment, as ``Axes.broken_barh`` takes them."""
+    return [(start, stop - start) for start, stop in segment_n2.tolist()]
+
+
+def note(ax: Axes, text: str, at: tuple[float, float], shift: tuple[float, float], **options: Any) -> Annotation:
+    """Small text beside a point, vertically centred; ``shift`` in points."""
+    return ax.annotate(text, at, shift, textcoords="offset points", **{"va": "center", "fontsize": 8, **options})
+
+
+def bare(ax: Axes) -> None:
+    """Remove grid, left spine and tick marks from axes whose rows are named lanes."""
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.grid(visible=False)
+
+
+def log_x(ax: Axes) -> None:
+    """Logarithmic x axis with plain numbers at powers of ten."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+
+
+def rows_down(ax: Axes, names: Sequence[str], most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Name the rows of a figure from the top; the index and the place on the y axis of each row shown.
+
+    Beyond ``most`` rows the first and the last are shown, with the number of classes left out between them.
+    """
+    index, place = np.arange(len(names)), np.arange(float(len(names)))
+    if most is not None and len(names) > most:
+        head = -(-most // 2)
+        index, place = (
+            np.r_[:head, len(names) - (most - head) : len(names)],
+            place[:most] + 1.3 * (place[:most] >= head),
+        )
+        note(ax, f"… {len(names) - most} more classes …", (0, head + 0.15), (4, 0), xycoords=ax.get_yaxis_transform())
+    ax.set_yticks(place, [names[i] for i in index.tolist()])
+    ax.set_ylim(place[-1] + 0.6, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", visible=False)
+    return index, place
+
+
+def bins_across(ax: Axes, names: Sequence[str], count_b: Sequence[int] | np.ndarray) -> None:
+    """Name the bins along the bottom, each with its number n of instances."""
+    ax.set_xticks(range(len(names)), [f"{name}\n{count:,}" for name, count in zip(names, count_b, strict=True)])
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    note(ax, "n", (0, 0), (-4, -18.5), xycoords="axes fraction", ha="right", style="italic")
+    ax.tick_params(axis="x", length=0)
+    ax.grid(axis="x", visible=False)
+
+
+def stacked(ax: Axes, percent: pd.DataFrame, shades: Mapping[str, str], across: bool = False, least: float = 6) -> None:
+    """Bars of parts on one another, a bar a row of ``percent``; parts of at least ``least`` bear their number."""
+    style: dict[str, Any] = {"color": dict(shades), "width": 0.8, "edgecolor": "white", "linewidth": 0.5, "rot": 0}
+    percent.fillna(0).plot(kind="barh" if across else "bar", stacked=True, ax=ax, legend=False, **style)
+    for bars, name in zip(ax.containers, percent.columns, strict=True):
+        texts = [f"{value:.0f}" if value >= least else "" for value in percent[name]]
+        ax.bar_label(cast(BarContainer, bars), texts, label_type="center", fontsize=8, color=ink_on(shades[name]))
+    ax.set(xlabel="", ylabel="", **{"xlim" if across else "ylim": (0, 100)})
+    ax.grid(visible=False)
+
+
+def ink_on(face: Any) -> str:
+    """White or nearly black, whichever is legible on a colour."""
+    return "white" if sns.utils.relative_luminance(face) < 0.4 else "0.15"
+
+
+def changes(ax: Axes, place: np.ndarray, ends: Sequence[np.ndarray], shade: str, *, upright: bool = False) -> None:
+    """Lines from a value before (hollow dot) to one after (full dot), one at each place."""
+    before, after = ends
+    (ax.vlines if upright else ax.hlines)(place, before, after, color=shade, alpha=0.5, lw=1.6)
+    for values, face, edge in zip(ends, ("white", shade), (shade, "white"), strict=True):
+        ax.plot(*((place, values) if upright else (values, place)), "o", ms=5.5, mfc=face, mec=edge, mew=1)
+
+
+def heat_map(ax: Axes, cells: pd.DataFrame, centre: float, label: str = "") -> None:
+    """Annotated cells in colours that are centred on ``centre`` and reach at least 5 points to either side of it."""
+    reach = max(5.0, float(np.nanmax(np.abs(cells.to_numpy(dtype=float) - centre))))
+    low, high = centre - reach, centre + reach
+    bar = {"label": label, "shrink": 0.9, "ticks": [low, centre, high], "format": "%.1f"}
+    style = {"annot": True, "fmt": ".1f", "annot_kws": {"fontsize": 8}, "linewidths": 0.8, "cbar_kws": bar}
+    sns.heatmap(cells, vmin=low, vmax=high, cmap="PRGn", ax=ax, **style)
+    ax.tick_params(length=0, rotation=0)
+
+
+def place_labels(ax: Axes, points: Sequence[tuple[float, float]], texts: Mapping[int, str]) -> list[Annotation]:
+    """Write ``texts`` beside the points of their index where they cover no point, no other text and no edge.
+
+    The first texts choose first: the nearest free place of 32; a fine line leads to their point.
+    """
+    cast(Figure, ax.figure).draw_without_rendering()  # settles the layout that distances are measured in
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in ax.transData.transform(points)]
+    taken += [legend.get_window_extent() for legend in [ax.get_legend()] if legend]
+    places = [(x * far, y * far) for far in (4, 9, 16, 24) for y in (1, 0, -1) for x in (0, -1, 1) if x or y]
+    labels = []
+    for index, text in texts.items():
+        label = note(ax, text, points[index], (0, 0), fontsize=7.5, color="0.2")
+
+        def crowding(shift: tuple[int, int], label: Annotation = label) -> float:
+            x, y = np.sign(shift)
+            label.set(position=shift, ha=("center", "left", "right")[x], va=("center", "bottom", "top")[y])
+            box = label.get_window_extent().padded(1.5)
+            cut = not (ax.bbox.x0 < box.x0 and box.x1 < ax.bbox.x1 and ax.bbox.y0 < box.y0 and box.y1 < ax.bbox.y1)
+            return 10 * cut + sum(box.overlaps(other) for other in taken) + max(map(abs, shift)) / 100
+
+        crowding(min(places, key=crowding))
+        line = {"arrowstyle": "-", "color": "0.6", "lw": 0.6, "shrinkA": 0, "shrinkB": 3}
+        note(ax, "", points[index], label.get_position(), arrowprops=line)
+        taken.append(label.get_window_extent())
+        labels.append(label)
+    return labels
