@@ -29,16 +29,17 @@ def truth(
 
 
 def plain_ap(
-    detections: Sequence[Row], instances: Sequence[tuple], label: int, iou: float, ties: str = "argsort"
+    detections: Sequence[Row], instances: Sequence[tuple], label: int, iou: float, ties: str = "latest"
 ) -> float:
     """Average precision of one class at one threshold, one detection after the other."""
     ranked = sorted((d for d in detections if d[1] == label), key=lambda d: (-d[4], VIDEOS[d[0]], d[2], d[3]))
     own = [g for g in instances if g[1] == label]
+    own = sorted(own, key=lambda g: g[2:]) if ties == "latest" else own
     free, hits = set(range(len(own))), []
     for video, _, start, stop, _ in ranked:
         near = [j for j, g in enumerate(own) if g[0] == video]
         tious = np.array([plain_tiou(start, stop, *own[j][2:]) for j in near])
-        order = np.argsort(tious)[::-1] if ties == "argsort" else np.argsort(tious, kind="stable")[::-1]
+        order = np.argsort(tious, kind="stable" if ties == "latest" else None)[::-1]
         taken = next((near[j] for j in order if near[j] in free and tious[j] >= iou), None)
         free -= {taken}
         hits.append(taken is not None)

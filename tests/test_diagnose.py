@@ -12,7 +12,7 @@ from wtal_lib.score.detections import find_detections, read_detections
 from wtal_lib.score.diagnose import (
     BINS,
     KINDS,
-    characters,
+    characteristics,
     error_kinds,
     error_removal_gain,
     example,
@@ -123,9 +123,9 @@ def test_groups_hold_as_many_detections_as_their_class_has_instances():
     assert np.isnan(share[2]).all()
 
 
-def test_characters_of_instances_and_misses_by_bin_by_hand():
+def test_characteristics_of_instances_and_misses_by_bin_by_hand():
     truth = truth_of((0, 0, 0, 3), (0, 0, 10, 16), (1, 0, 0, 7))
-    what = characters(truth, np.array([100.0, 10.0]))
+    what = characteristics(truth, np.array([100.0, 10.0]))
     assert {name: value.tolist() for name, value in what.items()} == {
         "length": [3, 6, 7],
         "instances": [2, 2, 1],
@@ -138,7 +138,7 @@ def test_characters_of_instances_and_misses_by_bin_by_hand():
 
 
 def test_an_unknown_duration_leaves_its_instances_out_of_the_coverage_bins():
-    coverage = characters(truth_of((0, 0, 0, 3), (1, 0, 0, 7)), np.array([100.0, np.nan]))["coverage"]
+    coverage = characteristics(truth_of((0, 0, 0, 3), (1, 0, 0, 7)), np.array([100.0, np.nan]))["coverage"]
     assert np.isnan(coverage[1])
     assert rate_by_bin(np.ones(2, bool), coverage, (0.02,))[1].tolist() == [0, 1]
 

@@ -12,8 +12,8 @@ import pytest
 from wtal_lib.data.annotations import Annotations, Video, annotations_from
 from wtal_lib.data.datasets import PROTOCOLS, get_dataset, protocol
 from wtal_lib.data.segments import Detections
-from wtal_lib.score.detections import checked
-from wtal_lib.score.evaluate import as_text, read_detections, report, score_file, write_detections
+from wtal_lib.score.detections import checked, read_detections, write_detections
+from wtal_lib.score.evaluate import as_text, report, score_file
 
 SECONDS = replace(protocol("thumos14-212-seconds"), name="tiny", videos=4)
 AMBIGUOUS = replace(SECONDS, name="tiny-ambiguous", ignore_ambiguous=True)
@@ -96,6 +96,36 @@ def test_detections_that_touch_an_ambiguous_segment_are_ignored_when_the_protoco
     found = scores(table, annotations, SECONDS, AMBIGUOUS)["protocols"]
     assert (found["tiny"]["ignored"], found["tiny-ambiguous"]["ignored"]) == (0, 1)
     assert found["tiny"]["ap"]["Diving"][0] < 1 == found["tiny-ambiguous"]["ap"]["Diving"][0]
+
+
+def test_protocols_scored_together_score_as_each_alone(annotations, perfect) -> None:
+    fewer = [
+        replace(one, name=f"{one.name}-fewer", excluded=frozenset({"two"}), videos=3) for one in (SECONDS, AMBIGUOUS)
+    ]
+    other = replace(
+        SECONDS, name="tiny-other", excluded=frozenset({"three", "none"}), videos=2, iou=(0.1, 0.5), means=()
+    )
+    shifts = np.random.default_rng(0).normal(0, 3, perfect.segment_n2.shape)
+    noisy = replace(perfect, segment_n2=np.sort(perfect.segment_n2 + shifts, axis=1))
+    wide = replace(noisy, segment_n2=np.sort(noisy.segment_n2 + np.array([0, 30]), axis=1))  # meets an ambiguous one
+    for table in (noisy, wide):
+        protocols = [*fewer, other, SECONDS, AMBIGUOUS]
+        together = report(table, annotations, protocols, bootstrap=20)["protocols"]
+        assert list(together) == [one.name for one in protocols]
+        for one in protocols:
+            assert report(table, annotations, [one], bootstrap=20)["protocols"][one.name] == together[one.name]
+        assert together["tiny-ambiguous"]["ignored"] == int(table is wide)
+
+
+def test_equal_tiou_falls_as_in_other_evaluators_when_asked(annotations, tmp_path) -> None:
+    rows = [("Diving", 0.9, 10, 40), ("Diving", 0.8, 31, 40)]  # [10, 20] and [30, 40] overlap the first alike
+    table = read_detections(written(tmp_path / "d.json", {"one": rows}), annotations)
+    common = replace(SECONDS, iou=(0.3,), means=(("0.3", (0.3,)),))
+    by_rule = {rule: report(table, annotations, [common], equal_tiou=rule) for rule in ("latest", "argsort")}
+    ap = {rule: found["protocols"]["tiny"]["ap"]["Diving"][0] for rule, found in by_rule.items()}
+    assert ap["latest"] == pytest.approx(1 / 3)  # the first takes [30, 40], and leaves nothing for the second
+    last = np.argsort([1 / 3, 1 / 3])[-1]
+    assert ap["argsort"] == pytest.approx((1 / 3, 2 / 3)[1 - last])
 
 
 def test_unknown_videos_and_classes_are_counted_named_and_not_scored(annotations, tmp_path) -> None:

@@ -11,8 +11,8 @@ from scoring import CLASSES, found, truth
 from wtal_lib.data.annotations import annotations_from, ground_truth
 from wtal_lib.data.datasets import protocol
 from wtal_lib.score.detections import read_detections
-from wtal_lib.score.matching import assigned, pairs, placed, running_max
-from wtal_lib.score.metrics import average_precision, match, recall_at, scored, snippet_ap, snippet_auc, thresholds
+from wtal_lib.score.matching import assign, pairs, running_max, truth_indices
+from wtal_lib.score.metrics import average_precision, match
 
 ONE = [(0, 0, 10.0, 20.0)]
 TWO = [(0, 0, 10.0, 20.0), (0, 0, 30.0, 40.0)]
@@ -44,9 +44,9 @@ def test_a_detection_takes_the_best_instance_that_is_still_free() -> None:
 
 def test_a_better_ranked_latecomer_displaces_the_first_to_ask() -> None:
     pair_n, pair_m = np.array([0, 0, 1]), np.array([0, 1, 1])
-    holder = assigned(pair_n, pair_m, np.array([0.9, 0.6, 0.8]), np.array([0.5, 0.7]), 2, 2)
+    holder = assign(pair_n, pair_m, np.array([0.9, 0.6, 0.8]), np.array([0.5, 0.7]), 2, 2)
     assert holder.tolist() == [[0, 1], [0, 1]]
-    shifted = assigned(np.array([0, 1, 1, 2, 2]), np.array([0, 0, 1, 1, 2]), np.full(5, 0.9), np.array([0.5]), 3, 3)
+    shifted = assign(np.array([0, 1, 1, 2, 2]), np.array([0, 0, 1, 1, 2]), np.full(5, 0.9), np.array([0.5]), 3, 3)
     assert shifted.tolist() == [[0, 1, 2]]
 
 
@@ -92,15 +92,15 @@ def test_segments_before_zero_are_scored_as_they_are() -> None:
 
 def test_detections_outside_the_ground_truth_s_names_are_not_scored() -> None:
     table = found([(0, 0, 50, 60, 0.9), (1, 1, 10, 20, 0.8), (2, 0, 10, 20, 0.7)], ("x", "b", "b"), ("jump", "swim"))
-    assert scored(table, truth(ONE))[0].tolist() == [2]
-    assert [column.tolist() for column in placed(table, truth(ONE))] == [[-1, -1, 0], [-1, -1, 0]]
+    assert match(table, truth(ONE), [0.5]).row_n.tolist() == [2]
+    assert [column.tolist() for column in truth_indices(table, truth(ONE))] == [[-1, -1, 0], [-1, -1, 0]]
     assert average_precision(table, truth(ONE), [0.5])[0, 0] == 1
 
 
 def test_detections_that_share_time_with_an_ambiguous_segment_are_dropped_whatever_their_class() -> None:
     rows = [(0, 0, 48, 52, 0.9), (0, 1, 48, 52, 0.9), (0, 0, 45, 50, 0.8), (1, 0, 50, 60, 0.8), (0, 0, 10, 20, 0.7)]
-    kept = scored(found(rows), truth(ONE, [(0, 50.0, 60.0), (0, 51.0, 55.0)]))[0]
-    assert kept.tolist() == [2, 3, 4]
+    scored = match(found(rows), truth(ONE, [(0, 50.0, 60.0), (0, 51.0, 55.0)]), [0.5]).row_n
+    assert sorted(scored) == [2, 3, 4]
 
 
 def test_a_matching_names_the_finder_of_each_instance() -> None:
@@ -117,8 +117,6 @@ def test_weights_must_fit_the_videos() -> None:
 @pytest.mark.parametrize("iou", [[], [50], [0.5, 0.0], [float("nan")]])
 def test_thresholds_are_fractions(iou) -> None:
     with pytest.raises(ValueError, match="must be fractions in"):
-        thresholds(iou)
-    with pytest.raises(ValueError, match="must be fractions in"):
         average_precision(found([]), truth(ONE), iou)
 
 
@@ -129,56 +127,33 @@ def test_pairs_come_best_first_and_stay_within_their_group() -> None:
     assert tiou == pytest.approx([0.9, 2 / 12])
 
 
-def test_the_last_of_equally_good_instances_comes_first() -> None:
-    whole, halves = np.array([[0.0, 10.0]]), np.array([[5.0, 10.0], [0.0, 5.0]])
-    zero = np.zeros(2, np.int64)
-    assert pairs(zero[:1], whole, zero, halves, 0.1, "last")[1].tolist() == [1, 0]
-    assert pairs(zero[:1], whole, zero, halves, 0.1, "argsort")[1].tolist() == np.argsort([0.5, 0.5])[::-1].tolist()
+def test_of_instances_of_equal_tiou_the_one_that_starts_last_comes_first_whatever_the_order_of_rows() -> None:
+    whole, thirds = np.array([[0.0, 12.0]]), np.array([[4.0, 8.0], [8, 12], [0, 4], [8, 12]])
+    zero = np.zeros(4, np.int64)
+    assert pairs(zero[:1], whole, zero, thirds, 0.1)[1].tolist() == [3, 1, 0, 2]
+    assert (
+        pairs(zero[:1], whole, zero, thirds, 0.1, "argsort")[1].tolist() == np.argsort(np.full(4, 1 / 3))[::-1].tolist()
+    )
+
+
+@pytest.mark.parametrize("instances", [HALVES := [(0, 0, 0.0, 10.0), (0, 0, 10.0, 20.0)], HALVES[::-1]])
+def test_equal_tiou_and_equal_scores_by_hand(instances) -> None:
+    whole, early, late = (0, 0, 0, 20, 0.9), (0, 0, 0, 9, 0.8), (0, 0, 11, 20, 0.8)
+    assert ap([whole, early], instances) == 1  # the whole takes the later half and leaves the earlier one
+    assert ap([whole, late], instances) == 0.5  # which here nothing finds
+    assert ap([whole, late, early], instances) == 1  # of equal scores the earlier start comes first: hit, hit, miss
+    first_found = match(found([late, whole, early]), truth(instances), [0.5]).finder_km[0]
+    assert dict(zip([row[2] for row in instances], first_found.tolist(), strict=True)) == {0.0: 2, 10.0: 1}
+
+
+def test_detections_alike_in_all_but_their_row_rank_by_row() -> None:
+    rows = [(0, 0, 10, 20, 0.5)] * 40  # an unstable sort would mix so many
+    assert match(found(rows), truth(ONE), [0.5]).row_n.tolist() == list(range(40))
 
 
 def test_a_running_maximum_begins_anew_with_each_group() -> None:
     values = np.array([[1.0, 3, 2, 1, 2]])
     assert running_max(np.array([0, 0, 0, 4, 4]), values).tolist() == [[1, 3, 3, 1, 2]]
-
-
-def test_recall_by_hand() -> None:
-    rows = [(0, 1, 10, 20, 0.9), (0, 0, 30, 36, 0.8), (0, 0, 10, 20, 0.7)]
-    assert recall_at(found(rows), truth(TWO), [0.5, 0.7], [1, 2, 3]).tolist() == [[0, 0.5, 1], [0, 0, 0.5]]
-    assert recall_at(found(rows), truth(TWO), [0.5], [1], any_class=True).tolist() == [[0.5]]
-    assert np.isnan(recall_at(found(rows), truth([]), [0.5], [1])).all()
-
-
-def test_recall_needs_proposals() -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        recall_at(found([]), truth(ONE), [0.5], [0])
-
-
-SCORE, TRUE = np.array([[0.9], [0.8], [0.8], [0.1], [0.7]]), np.array([[True], [False], [True], [False], [True]])
-VIDEO = np.array([1, 1, 1, 1, 0])
-
-
-def test_snippet_ap_by_hand_across_and_within_videos() -> None:
-    assert snippet_ap(SCORE, TRUE) == pytest.approx([(1 + 2 / 3 + 3 / 4) / 3])  # the tied pair enters together
-    assert snippet_ap(SCORE, TRUE, VIDEO) == pytest.approx([((1 + 2 / 3) / 2 + 1) / 2])
-
-
-def test_snippet_auc_by_hand_across_and_within_videos() -> None:
-    assert snippet_auc(SCORE, TRUE) == pytest.approx([(2 + 1.5 + 1) / 6])
-    assert snippet_auc(SCORE, TRUE, VIDEO) == pytest.approx([(2 + 1.5) / 4])  # the other video has no false snippet
-
-
-@pytest.mark.parametrize("measure", [snippet_ap, snippet_auc])
-def test_a_class_that_never_occurs_has_no_snippet_score(measure) -> None:
-    assert np.isnan(measure(SCORE, np.zeros_like(TRUE))).all()
-    assert np.isnan(measure(SCORE[:0], TRUE[:0])).all()
-
-
-@pytest.mark.parametrize("measure", [snippet_ap, snippet_auc])
-def test_snippet_scores_do_not_depend_on_order(measure) -> None:
-    rng = np.random.default_rng(0)
-    score, true, video = rng.integers(0, 5, (60, 3)) / 4.0, rng.random((60, 3)) < 0.3, rng.integers(0, 4, 60)
-    order = rng.permutation(60)
-    np.testing.assert_allclose(measure(score, true, video), measure(score[order], true[order], video[order]))
 
 
 @pytest.mark.parametrize(("name", "kind"), [("212-seconds", "exact_seconds"), ("212-snippets", "rounded_snippet")])
@@ -190,10 +165,10 @@ def test_real_detections_score_as_with_the_common_evaluator(shared_data, name: s
     instances = ground_truth(annotations, chosen)
     classes = [instances.classes.index(label) for label in reference["classes"]]
     expected = np.array(reference[kind]["ap_per_class"])
-    last = average_precision(detections, instances, reference["iou"], "last")[classes]
-    assert abs(last - expected).max() < 0.01  # the same on every processor: only some equal tIoU fall differently
+    latest = average_precision(detections, instances, reference["iou"])[classes]
+    assert abs(latest - expected).max() < 0.01  # the same on every processor: only some equal tIoU fall differently
     if np.argsort(np.zeros(17)).tolist() != list(range(17)):
         pytest.skip("without AVX2 numpy sorts equal tIoU another way, and the common evaluator scores another way too")
-    scores = average_precision(detections, instances, reference["iou"])[classes]
+    scores = average_precision(detections, instances, reference["iou"], "argsort")[classes]
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-9)
     assert scores.mean() == pytest.approx(reference[kind]["avg"], abs=1e-9)

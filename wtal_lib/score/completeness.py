@@ -1,7 +1,7 @@
-"""How completely instances are found, and how far beyond them: the paper's two errors, as shares of seconds.
+"""Completeness of the found instances and over-completeness of what found them, as shares of seconds.
 
-A table of segments is a :class:`~wtal_lib.data.segments.Detections`, whether a detector made it or it holds the runs of a
-thresholded activation (:func:`activated`). Pairs are sought within a video and class, by binary search.
+Segments come as :class:`~wtal_lib.data.segments.Detections`, made by a detector or by thresholding an activation
+(:func:`activated`), and are compared with the instances of their own video and class only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from wtal_lib.data.segments import Detections, Grid, GroundTruth
-from wtal_lib.score.matching import pairs, placed, running_max
+from wtal_lib.score.matching import pairs, ratio, running_max, shared_seconds, truth_indices
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +35,10 @@ class Completeness:
 
 
 def completeness(table: Detections, truth: GroundTruth, choose: str = "score", margin: float = 1.0) -> Completeness:
-    """How well each instance is met by one segment of its class that overlaps it: the surest, or the closest.
+    """Fit of one segment to each instance of its class that it overlaps: the one of highest score, or of highest tIoU.
 
-    ``choose`` "score" takes what the detector trusts most, and so shows its habit; "tiou" takes what lies closest, the
-    best it could have said. Ties go to the other criterion, then to the segment that starts, then stops, first.
+    "score" shows what the detector trusts most, "tiou" the best it offers. Ties go to the other criterion, then to the
+    segment that starts, then stops, first.
 
     Raises:
         ValueError: an unknown choice, or a negative margin.
@@ -46,33 +46,32 @@ def completeness(table: Detections, truth: GroundTruth, choose: str = "score", m
     if choose not in ("score", "tiou"):
         raise ValueError(f"unknown choice {choose!r}; choose one of score, tiou")
     (key_n, key_m), (start_n, stop_n) = _keys(table, truth), table.segment_n2.T
-    n, m, tiou_p = pairs(key_n, table.segment_n2, key_m, truth.segment_m2, 0.0)
+    n, m, tiou_p = pairs(key_n, table.segment_n2, key_m, truth.segment_m2)
     ranks = (table.score_n[n], tiou_p) if choose == "score" else (tiou_p, table.score_n[n])
     order_p = np.lexsort((stop_n[n], start_n[n], -ranks[1], -ranks[0], m))
     met_m, first_p = np.unique(m[order_p], return_index=True)
     row_m, tiou_m = np.full(len(truth), -1), np.zeros(len(truth))
     row_m[met_m], tiou_m[met_m] = n[order_p[first_p]], tiou_p[order_p[first_p]]
     seconds_m, share_m3 = np.zeros(len(truth)), np.full((len(truth), 3), np.nan)
-    seconds_m[met_m] = _shared(table.segment_n2[row_m[met_m]], truth.segment_m2[met_m])
+    seconds_m[met_m] = shared_seconds(table.segment_n2[row_m[met_m]], truth.segment_m2[met_m])
     share_m3[met_m] = shares(table, truth, margin)[row_m[met_m]]
-    return Completeness(row_m, _share(seconds_m, np.diff(truth.segment_m2)[:, 0]), tiou_m, *share_m3.T)
+    return Completeness(row_m, ratio(seconds_m, np.diff(truth.segment_m2)[:, 0]), tiou_m, *share_m3.T)
 
 
 def covered(table: Detections, truth: GroundTruth) -> Float[np.ndarray, " m"]:
     """Share in [0, 1] of each instance that all segments of its video and class cover together; nan without length.
 
-    Of a thresholded activation this is its completeness.
+    This is the completeness of a thresholded activation.
     """
     key_n, key_m = _keys(table, truth)
-    seconds_m = _covered(key_m, truth.segment_m2, key_n, table.segment_n2)
-    return _share(seconds_m, np.diff(truth.segment_m2)[:, 0])
+    return ratio(_covered(key_m, truth.segment_m2, key_n, table.segment_n2), np.diff(truth.segment_m2)[:, 0])
 
 
 def shares(table: Detections, truth: GroundTruth, margin: float = 1.0) -> Float[np.ndarray, "n 3"]:
     """Shares of each segment inside instances of its class, in context beside them, and elsewhere; they sum to 1.
 
-    Context is what lies within ``margin`` instance lengths of an instance and in none; context and elsewhere together
-    are the segment's over-completeness. A segment without length, or that the protocol does not score, has nan.
+    Context lies within ``margin`` instance lengths of an instance and in none; context and elsewhere together are the
+    segment's over-completeness. nan for a segment without length, or of another video or class than the ground truth's.
 
     Raises:
         ValueError: a negative margin.
@@ -84,36 +83,36 @@ def shares(table: Detections, truth: GroundTruth, margin: float = 1.0) -> Float[
     inside_n = _covered(key_n, table.segment_n2, key_m, truth.segment_m2)
     near_n = np.maximum(_covered(key_n, table.segment_n2, key_m, near_m2), inside_n)
     length_n = np.where(key_n < 0, 0.0, np.diff(table.segment_n2)[:, 0])
-    parts = (inside_n, near_n - inside_n, np.maximum(length_n - near_n, 0.0))
-    return np.stack([_share(part_n, length_n) for part_n in parts], axis=1)
+    parts_n3 = np.stack([inside_n, near_n - inside_n, np.maximum(length_n - near_n, 0.0)], axis=1)
+    return ratio(parts_n3, length_n[:, None])
 
 
 def activated(
     scores: Mapping[str, Float[np.ndarray, "_ c"]], level: float, grid: Grid, classes: Sequence[str]
 ) -> Detections:
-    """The runs of snippets whose score reaches ``level``, of every video and class; a run's score is its mean.
+    """Runs of snippets whose score reaches ``level``, of every video and class; a run's score is its mean.
 
     Raises:
         ValueError: a video without a column for each class.
     """
-    columns: list[tuple[np.ndarray, ...]] = []
+    empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2)), np.empty(0))
+    columns: list[tuple[np.ndarray, ...]] = [empty]
     for video, (name, score_tc) in enumerate(scores.items()):
         if score_tc.shape[1] != len(classes):
             raise ValueError(f"{name}: expected a column for each of {len(classes)} classes, got {score_tc.shape[1]}")
         above_ct = np.pad((score_tc >= level).T, ((0, 0), (1, 1)))
         label_e, edge_e = np.nonzero(above_ct[:, 1:] != above_ct[:, :-1])  # start, stop, start, stop, …
-        mass_ct = np.pad(np.cumsum(score_tc, axis=0, dtype=np.float64), ((1, 0), (0, 0))).T
-        label_n, (start_n, stop_n) = label_e[::2], edge_e.reshape(-1, 2).T
-        mean_n = (mass_ct[label_n, stop_n] - mass_ct[label_n, start_n]) / (stop_n - start_n)
-        columns.append((np.full(len(label_n), video), label_n, grid.seconds(edge_e.reshape(-1, 2)), mean_n))
-    columns.append((np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2)), np.empty(0)))
+        sum_ct = np.pad(np.cumsum(score_tc, axis=0, dtype=np.float64), ((1, 0), (0, 0))).T
+        label_n, edge_n2 = label_e[::2], edge_e.reshape(-1, 2)
+        mean_n = np.diff(sum_ct[label_n[:, None], edge_n2])[:, 0] / np.diff(edge_n2)[:, 0]
+        columns.append((np.full(len(label_n), video), label_n, grid.seconds(edge_n2), mean_n))
     video_n, label_n, segment_n2, score_n = (np.concatenate(column) for column in zip(*columns, strict=True))
     return Detections(video_n, label_n, segment_n2, score_n, tuple(scores), tuple(classes))
 
 
 def _keys(table: Detections, truth: GroundTruth) -> tuple[np.ndarray, np.ndarray]:
-    """Video and class as one number, of rows (-1 where ``truth`` does not know them) and of instances."""
-    video_n, label_n = placed(table, truth)
+    """Video and class as one number, of segments (-1 for those of none of ``truth``) and of instances."""
+    video_n, label_n = truth_indices(table, truth)
     key_n = np.where(video_n < 0, -1, video_n * len(truth.classes) + label_n)
     return key_n, truth.video_m * len(truth.classes) + truth.label_m
 
@@ -121,28 +120,17 @@ def _keys(table: Detections, truth: GroundTruth) -> tuple[np.ndarray, np.ndarray
 def _covered(key_n: np.ndarray, segment_n2: np.ndarray, key_m: np.ndarray, segment_m2: np.ndarray) -> np.ndarray:
     """Seconds (n,) of each of ``segment_n2`` that the union of the ``segment_m2`` of its key covers."""
     key_u, union_u2 = _unions(key_m, segment_m2)
-    n, u, _ = pairs(key_n, segment_n2, key_u, union_u2, 0.0)
-    return np.bincount(n, _shared(segment_n2[n], union_u2[u]), minlength=len(key_n))
+    n, u, _ = pairs(key_n, segment_n2, key_u, union_u2)
+    return np.bincount(n, shared_seconds(segment_n2[n], union_u2[u]), minlength=len(key_n))
 
 
 def _unions(key_m: np.ndarray, segment_m2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Keys (u,) and segments (u, 2) of the disjoint unions, within each key, of segments that have a length."""
-    long_m = (segment_m2[:, 1] > segment_m2[:, 0]) & (key_m >= 0)
     order_m = np.lexsort((segment_m2[:, 0], key_m))
-    order_m = order_m[long_m[order_m]]
+    order_m = order_m[(np.diff(segment_m2)[order_m, 0] > 0) & (key_m[order_m] >= 0)]
     key_m, (start_m, stop_m) = key_m[order_m], segment_m2[order_m].T
     reach_m = running_max(key_m, stop_m)
     apart_m = (key_m[1:] > key_m[:-1]) | (start_m[1:] > reach_m[:-1])
     end = np.ones(min(1, len(key_m)), dtype=bool)
     first_m, last_m = np.r_[end, apart_m], np.r_[apart_m, end]
     return key_m[first_m], np.stack([start_m[first_m], reach_m[last_m]], axis=1)
-
-
-def _shared(a_p2: np.ndarray, b_p2: np.ndarray) -> np.ndarray:
-    """Seconds (p,) that the two segments of each pair share."""
-    return (np.minimum(a_p2[:, 1], b_p2[:, 1]) - np.maximum(a_p2[:, 0], b_p2[:, 0])).clip(min=0.0)
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """``part / whole``; nan where the whole is 0."""
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

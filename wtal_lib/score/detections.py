@@ -1,10 +1,12 @@
-"""Detection files in ActivityNet's result format: read from anybody, checked, and written."""
+"""Detection files in ActivityNet's result format: reading anybody's, checking and writing."""
 
 from __future__ import annotations
 
 import json
 import re
+import reprlib
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,33 +38,24 @@ def read_detections(path: str | Path, annotations: Annotations) -> Detections:
     content = read_json(path, EXPECTED, REMEDY)
     results: Any = content.get("results", content) if isinstance(content, dict) else content
     if not isinstance(results, dict) or not all(isinstance(rows, list) for rows in results.values()):
-        raise UnreadableError(f"{path}: expected {EXPECTED}, got {_shape(content)}; {REMEDY}")
-    rows = [row for of_video in results.values() for row in of_video]
+        raise UnreadableError(f"{path}: expected {EXPECTED}, got {reprlib.repr(content)}; {REMEDY}")
+    own = {video.youtube_id.removeprefix("v_"): name for name, video in annotations.videos.items() if video.youtube_id}
+    own |= {name: name for name in annotations.videos}
+    names = {video: own.get(video) or own.get(video.removeprefix("v_")) or video for video in results}
+    index = {name: at for at, name in enumerate(dict.fromkeys(names.values()))}
+    labels, values = dict[Any, int](), []
     try:
-        labels = [row["label"] for row in rows]
-        score_n = np.array([row["score"] for row in rows], dtype=np.float64)
-        segment_n2 = np.array([row["segment"] for row in rows], dtype=np.float64).reshape(len(rows), 2)
-        names = dict.fromkeys(labels)
-    except (KeyError, TypeError, ValueError, OverflowError, IndexError):
-        video, row = _first_odd(results)
-        raise UnreadableError(
-            f"{path}: expected {EXPECTED}, got {json.dumps(row)[:200]} for {video}; {REMEDY}"
-        ) from None
-    known = _known_videos(annotations)
-    own = [known.get(name) or known.get(name.removeprefix("v_")) or name for name in map(str, results)]
-    index = {name: at for at, name in enumerate(dict.fromkeys(own))}
-    video_b = np.array([index[name] for name in own], dtype=np.int64)
-    label_of, classes = _label_indices(list(names), annotations)
-    return checked(
-        Detections(
-            video_n=np.repeat(video_b, [len(of_video) for of_video in results.values()]),
-            label_n=np.array([label_of[label] for label in labels], dtype=np.int64),
-            segment_n2=segment_n2,
-            score_n=score_n,
-            videos=tuple(index),
-            classes=classes,
-        )
-    )
+        for video, rows in results.items():
+            for row in rows:
+                label, (start, stop) = labels.setdefault(row["label"], len(labels)), map(float, row["segment"])
+                values.append((index[names[video]], label, float(row["score"]), start, stop))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        got = f"{json.dumps(row)[:200]} for {video}"
+        raise UnreadableError(f"{path}: expected {EXPECTED}, got {got}; {REMEDY}") from None
+    label_c, classes = _label_indices(labels, annotations)
+    value_n5 = np.array(values, dtype=np.float64).reshape(-1, 5)
+    video_n, label_n = value_n5[:, :2].astype(np.int64).T
+    return checked(Detections(video_n, label_c[label_n], value_n5[:, 3:], value_n5[:, 2], tuple(index), classes))
 
 
 def find_detections(annotations: Annotations) -> Path | None:
@@ -84,7 +77,7 @@ def find_detections(annotations: Annotations) -> Path | None:
 
 
 def write_detections(path: str | Path, detections: Detections) -> None:
-    """Nothing; ``path`` then holds the detections in ActivityNet's result format, the best of a video first.
+    """Write the detections in ActivityNet's result format, the best of a video first.
 
     The file appears whole or not at all. Numbers are written in full, so reading gives the same values back.
     """
@@ -99,20 +92,17 @@ def write_detections(path: str | Path, detections: Detections) -> None:
 
 
 def checked(detections: Detections) -> Detections:
-    """``detections``, when every score is a number and every segment has two finite ends in order.
+    """``detections``, if every score is finite and every segment has two finite ends in order.
 
     Raises:
         ValueError: how many are not so, and the first of them.
     """
     start_n, stop_n = detections.segment_n2.T
+    order = "segments are [start, stop], not [start, length] or [stop, start]"
     for odd_n, what, remedy in (
         (~np.isfinite(detections.score_n), "have a score that is no finite number", "remove them or mend their model"),
         (~np.isfinite(start_n + stop_n), "have a start or stop that is no finite number", "remove them"),
-        (
-            stop_n < start_n,
-            "stop before they start",
-            "segments are [start, stop], not [start, length] or [stop, start]",
-        ),
+        (stop_n < start_n, "stop before they start", order),
     ):
         if odd_n.any():
             at = int(np.argmax(odd_n))
@@ -124,53 +114,25 @@ def checked(detections: Detections) -> Detections:
     return detections
 
 
-def _shape(content: Any) -> str:
-    if isinstance(content, dict):
-        return f"a dict of {', '.join(f'{key!r}: {type(value).__name__}' for key, value in list(content.items())[:5])}"
-    return f"a {type(content).__name__}"
-
-
-def _first_odd(results: dict[str, list[Any]]) -> tuple[str, Any]:
-    """Video and content of the first row that is no detection."""
-    for video, rows in results.items():
-        for row in rows:
-            try:
-                _, _ = (float(value) for value in row["segment"])
-                float(row["score"]), hash(row["label"])
-            except (KeyError, TypeError, ValueError, OverflowError):
-                return video, row
-    return "an unknown video", None
-
-
-def _known_videos(annotations: Annotations) -> dict[str, str]:
-    """Every way to name an annotated video."""
-    by_id = {
-        video.youtube_id.removeprefix("v_"): name for name, video in annotations.videos.items() if video.youtube_id
-    }
-    return by_id | {name: name for name in annotations.videos}
-
-
-def _label_indices(labels: list[Any], annotations: Annotations) -> tuple[dict[Any, int], tuple[str, ...]]:
+def _label_indices(labels: Iterable[Any], annotations: Annotations) -> tuple[np.ndarray, tuple[str, ...]]:
     """Class index of every label, and the classes: those of the annotations, then the unknown ones."""
-    classes = list(annotations.classes)
-    index = {_plain(prompt_name(name)): at for at, name in enumerate(classes)}
-    index |= {_plain(name): at for at, name in enumerate(classes)}
-    found, numbers = {}, []
-    for label in labels:
-        text = str(label)
-        if _plain(text) not in index and text.isdecimal() and int(text) < len(annotations.classes):
-            numbers.append(text)
-            found[label] = int(text)
+    classes, found, numbers = list(annotations.classes), [], []
+    index = {_letters(prompt_name(name)): at for at, name in enumerate(classes)}
+    index |= {_letters(name): at for at, name in enumerate(classes)}
+    for text in map(str, labels):
+        if _letters(text) not in index and text.isdecimal() and int(text) < len(annotations.classes):
+            numbers.append(f"{text} is {classes[int(text)]}")
+            found.append(int(text))
             continue
-        at = index.setdefault(_plain(text) or text, len(classes))
-        if at == len(classes):
+        found.append(index.setdefault(_letters(text) or text, len(classes)))
+        if found[-1] == len(classes):
             classes.append(text)
-        found[label] = at
     if numbers:
-        first = f"{numbers[0]} is {classes[int(numbers[0])]}"
-        warnings.warn(f"labels given as numbers are taken as indices into the class list from 0: {first}", stacklevel=3)
-    return found, tuple(classes)
+        message = f"labels given as numbers are taken as indices into the class list from 0: {numbers[0]}"
+        warnings.warn(message, stacklevel=3)
+    return np.array(found, dtype=np.int64), tuple(classes)
 
 
-def _plain(name: str) -> str:
+def _letters(name: str) -> str:
+    """The letters and digits of a name, in lower case."""
     return re.sub(r"[^a-z0-9]", "", name.lower())

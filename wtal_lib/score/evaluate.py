@@ -1,22 +1,24 @@
-"""Detections to a report: average precision under one or several named protocols, and what looks wrong with them."""
+"""Reports: detections scored under one or several named protocols, with warnings on what looks wrong with them."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from tabulate import tabulate
 
 from wtal_lib.data.annotations import Annotations, annotations_from, ground_truth
 from wtal_lib.data.datasets import DATASETS, Protocol, get_dataset, protocol
 from wtal_lib.data.segments import Detections, GroundTruth
-from wtal_lib.score.detections import checked, read_detections, write_detections
-from wtal_lib.score.metrics import Matching, match, scored
-
-__all__ = ["as_text", "read_detections", "report", "score_file", "write_detections"]
+from wtal_lib.score.detections import checked, read_detections
+from wtal_lib.score.matching import EqualTiou, ratio
+from wtal_lib.score.metrics import Matching, Overlaps, match, overlaps
 
 LEVEL = 0.95
 "Share of the bootstrap's resamplings that an interval holds"
@@ -29,8 +31,9 @@ def score_file(
     protocols: Sequence[str] = (),
     *,
     bootstrap: int = 0,
+    equal_tiou: EqualTiou = "latest",
 ) -> dict[str, Any]:
-    """The :func:`report` on a file of detections, with the file's name and what was odd about it.
+    """The :func:`report` on a file of detections, with the file's name and the warnings of reading it.
 
     Without a ``dataset`` it is the protocols' own, else the one whose annotations are found and name most videos.
 
@@ -38,25 +41,15 @@ def score_file(
         FileNotFoundError: no such detections or annotations.
         ValueError: as :func:`report`, or one of the files is not what it should be.
     """
-    named = {protocol(name).dataset for name in protocols}
-    found, refusals = [], []
-    for one in [dataset] if dataset else sorted(named) or DATASETS:
-        try:
-            found.append(annotations_from(annotation_path, one))
-        except (ValueError, OSError) as error:
-            refusals.append(error)
-    if not found:
-        raise refusals[0]
+    datasets = [dataset] if dataset else sorted({protocol(name).dataset for name in protocols}) or DATASETS
+    found = _accepted(datasets, partial(annotations_from, annotation_path))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        read = [(read_detections(path, annotations), annotations) for annotations in found]
-    detections, annotations = max(read, key=lambda pair: len(pair[1].videos.keys() & set(pair[0].videos)))
-    scores = report(detections, annotations, protocols, bootstrap=bootstrap)
-    return {
-        "file": str(path),
-        **scores,
-        "warnings": [*dict.fromkeys(str(one.message) for one in caught), *scores["warnings"]],
-    }
+        tables = [(read_detections(path, annotations), annotations) for annotations in found.values()]
+    detections, annotations = max(tables, key=lambda pair: len(pair[1].videos.keys() & set(pair[0].videos)))
+    scores = report(detections, annotations, protocols, bootstrap=bootstrap, equal_tiou=equal_tiou)
+    raised = dict.fromkeys(str(one.message) for one in caught)
+    return {"file": str(path), **scores, "warnings": [*raised, *scores["warnings"]]}
 
 
 def report(
@@ -66,6 +59,7 @@ def report(
     *,
     bootstrap: int = 0,
     seed: int = 0,
+    equal_tiou: EqualTiou = "latest",
 ) -> dict[str, Any]:
     """Scores under each protocol, as plain JSON values; every score is a fraction, None for a class without instances.
 
@@ -76,11 +70,12 @@ def report(
     also has ``interval``: the central 95 % of ``map`` and of ``means`` over as many resamplings of its videos.
 
     Args:
-        detections: seconds; the order of the rows is of no account.
+        detections: seconds; the order of the rows does not matter.
         annotations: whose test videos are scored.
         protocols: names or protocols; all that these annotations can be scored under when absent.
         bootstrap: number of resamplings; 0 for no interval.
         seed: of the resampling.
+        equal_tiou: rule for instances of equal tIoU, see :mod:`wtal_lib.score.metrics`.
 
     Raises:
         ValueError: a score or segment that is no finite number, a reversed segment, an unknown protocol or one that
@@ -89,123 +84,133 @@ def report(
     if bootstrap < 0:
         raise ValueError(f"bootstrap must be a number of resamplings, 0 for none, got {bootstrap}")
     checked(detections)
-    truths = _truths(annotations, protocols)
-    scores = {chosen.name: _scores(detections, truth, chosen, bootstrap, seed) for chosen, truth in truths}
-    unknown_video_b = np.array([name not in annotations.videos for name in detections.videos], dtype=bool)
-    unknown_class_c = np.array([name not in annotations.classes for name in detections.classes], dtype=bool)
-    videos = _unknown(detections.videos, unknown_video_b, detections.video_n)
-    classes = _unknown(detections.classes, unknown_class_c, detections.label_n)
+    if protocols:
+        chosen = [protocol(one) if isinstance(one, str) else one for one in protocols]
+        truths = {one: ground_truth(annotations, one) for one in chosen}
+    else:
+        truths = _accepted(get_dataset(annotations.dataset).protocols, partial(ground_truth, annotations))
+    matched = list(_matchings(detections, truths, equal_tiou))
+    scores = {one.name: _scores(found, keep_b, one, len(detections), bootstrap, seed) for one, found, keep_b in matched}
+    unknown = {
+        "videos": _unknown(detections.videos, annotations.videos, detections.video_n),
+        "classes": _unknown(detections.classes, annotations.classes, detections.label_n),
+    }
     return {
         "dataset": annotations.dataset,
         "detections": len(detections),
         "protocols": scores,
-        "unknown_videos": videos,
-        "unknown_classes": classes,
+        **{f"unknown_{kind}": found for kind, found in unknown.items()},
         "warnings": [
             *(
-                _unknown_warning(found, kind)
-                for kind, found in (("video", videos), ("class", classes))
-                if found["names"]
+                f"{found['detections']} detections are of {len(names)} unknown {kind}, and are not scored:"
+                f" {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+                for kind, found in unknown.items()
+                if (names := found["names"])
             ),
-            *_coverage_warnings(detections, truths[0][1], annotations),
+            *_coverage_warnings(detections, annotations, *matched[0][1:]),
             *_unit_warnings(detections, annotations),
         ],
     }
 
 
-def _truths(annotations: Annotations, protocols: Sequence[str | Protocol] | None) -> list[tuple[Protocol, GroundTruth]]:
-    """The protocols and what they score; when none is named, those that these annotations fit."""
-    if protocols:
-        chosen = [protocol(one) if isinstance(one, str) else one for one in protocols]
-        return [(one, ground_truth(annotations, one)) for one in chosen]
-    found, refusals = [], []
-    for one in get_dataset(annotations.dataset).protocols:
+def _accepted(candidates: Iterable[Any], make: Callable[[Any], Any]) -> dict[Any, Any]:
+    """What ``make`` returns for each candidate that it does not refuse; raises the first refusal if it refuses all."""
+    found, refusals = {}, []
+    for one in candidates:
         try:
-            found.append((one, ground_truth(annotations, one)))
-        except ValueError as error:
+            found[one] = make(one)
+        except (ValueError, OSError) as error:
             refusals.append(error)
     if not found:
         raise refusals[0]
     return found
 
 
-def _scores(detections: Detections, truth: GroundTruth, chosen: Protocol, bootstrap: int, seed: int) -> dict[str, Any]:
-    matching = match(detections, truth, chosen.iou)
-    ap_ck = matching.average_precision()[0]
-    map_k = _class_mean(ap_ck)
-    found: dict[str, Any] = {
+def _matchings(
+    detections: Detections, truths: dict[Protocol, GroundTruth], equal_tiou: EqualTiou
+) -> Iterator[tuple[Protocol, Matching, Bool[np.ndarray, " b"]]]:
+    """Each protocol, the matching it is scored by, and which of the matching's videos it scores.
+
+    Protocols that differ in their videos alone share the matching of the one with most videos; those that differ in
+    ambiguous segments alone share its overlaps.
+    """
+    overlaps_of: dict[Protocol, Overlaps] = {}
+    matching_of: dict[Protocol, Matching] = {}
+    for chosen, truth in truths.items():
+        rules = _rules(chosen)
+        alike = [one for one in truths if _rules(one) == rules and one.excluded <= chosen.excluded]
+        wide = min(alike, key=lambda one: len(one.excluded))
+        if wide not in matching_of:
+            search = replace(rules, excluded=wide.excluded, ignore_ambiguous=False)
+            if search not in overlaps_of:
+                overlaps_of[search] = overlaps(detections, truths[wide], min(wide.iou), equal_tiou)
+            matching_of[wide] = match(detections, truths[wide], wide.iou, found=overlaps_of[search])
+        yield chosen, matching_of[wide], np.isin(truths[wide].videos, truth.videos)
+
+
+def _rules(chosen: Protocol) -> Protocol:
+    """What a protocol says of the match: all but its name, its means and its videos."""
+    return replace(chosen, name="", means=(), videos=0, excluded=frozenset())
+
+
+def _scores(
+    matching: Matching, keep_b: Bool[np.ndarray, " b"], chosen: Protocol, detections: int, bootstrap: int, seed: int
+) -> dict[str, Any]:
+    """One protocol's part of the report, over the videos ``keep_b`` of the matching; percentile bootstrap."""
+    ap_ck = matching.average_precision(keep_b[None].astype(np.float64))[0]
+    found = {
         "iou": list(chosen.iou),
-        "map": _plain(map_k),
-        "means": {name: _plain(_mean_over(map_k, chosen, iou)) for name, iou in chosen.means},
-        "ap": {name: _plain(ap_k) for name, ap_k in zip(truth.classes, ap_ck, strict=True)},
-        "videos": len(truth.videos),
-        "ground_truth": len(truth),
-        "ignored": len(detections) - len(matching.video_n),
+        **_averages(ap_ck, chosen, _plain),
+        "ap": {name: _plain(ap_k) for name, ap_k in zip(matching.truth.classes, ap_ck, strict=True)},
+        "videos": (videos := int(keep_b.sum())),
+        "ground_truth": int(keep_b[matching.truth.video_m].sum()),
+        "ignored": detections - int(keep_b[matching.video_n].sum()),
     }
-    if bootstrap and len(truth):
-        found["interval"] = _interval(matching, chosen, bootstrap, seed)
+    if bootstrap and found["ground_truth"]:
+        drawn_rb, ends = np.zeros((bootstrap, len(keep_b))), ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+        share_b = np.full(videos, 1 / videos)
+        drawn_rb[:, keep_b] = np.random.default_rng(seed).multinomial(videos, share_b, size=bootstrap)
+        ap_rck = matching.average_precision(drawn_rb)
+        central = _averages(ap_rck, chosen, lambda score_r: _plain(np.nanquantile(score_r, ends, axis=0).T))
+        found["interval"] = {"level": LEVEL, "resamplings": bootstrap, "seed": seed, **central}
     return found
 
 
-def _interval(matching: Matching, chosen: Protocol, bootstrap: int, seed: int) -> dict[str, Any]:
-    """The central share of each score over resamplings of the videos with replacement (percentile bootstrap)."""
-    share_b = np.full(matching.videos, 1 / max(1, matching.videos))
-    weight_rb = np.random.default_rng(seed).multinomial(matching.videos, share_b, size=bootstrap)
-    map_rk = _class_mean(matching.average_precision(weight_rb))
-    ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    return {
-        "level": LEVEL,
-        "resamplings": bootstrap,
-        "seed": seed,
-        "map": _plain(np.nanquantile(map_rk, ends, axis=0).T),
-        "means": {name: _plain(np.nanquantile(_mean_over(map_rk, chosen, iou), ends)) for name, iou in chosen.means},
-    }
-
-
-def _class_mean(ap_ck: Float[np.ndarray, "*r c k"]) -> Float[np.ndarray, "*r k"]:
-    """Mean over the classes that have instances; nan where none has."""
-    count = np.isfinite(ap_ck).sum(axis=-2)
-    return np.divide(np.nansum(ap_ck, axis=-2), count, out=np.full(count.shape, np.nan), where=count > 0)
-
-
-def _mean_over(map_k: Float[np.ndarray, "*r k"], chosen: Protocol, iou: Sequence[float]) -> Float[np.ndarray, "*r"]:
-    return np.asarray(map_k[..., [chosen.iou.index(one) for one in iou]].mean(axis=-1))
+def _averages(
+    ap_ck: Float[np.ndarray, "*r c k"], chosen: Protocol, plain: Callable[[np.ndarray], Any]
+) -> dict[str, Any]:
+    """Mean AP over the classes that have instances, at each threshold and over the named thresholds."""
+    map_k = ratio(np.nansum(ap_ck, axis=-2), np.isfinite(ap_ck).sum(axis=-2))
+    columns = {name: [chosen.iou.index(at) for at in iou] for name, iou in chosen.means}
+    means = {name: plain(np.asarray(map_k[..., k].mean(axis=-1))) for name, k in columns.items()}
+    return {"map": plain(map_k), "means": means}
 
 
 def _plain(values: np.ndarray) -> Any:
     """Nested lists of floats, None for nan: json has no nan."""
-    plain = values.astype(object)
-    plain[~np.isfinite(values)] = None
-    return plain.tolist()
+    return np.where(np.isfinite(values), values, np.array(None)).tolist()
 
 
-def _unknown(names: tuple[str, ...], unknown: np.ndarray, index_n: np.ndarray) -> dict[str, Any]:
-    return {
-        "detections": int(unknown[index_n].sum()) if len(index_n) else 0,
-        "names": sorted(name for name, odd in zip(names, unknown, strict=True) if odd),
-    }
+def _unknown(names: Sequence[str], known: Container[str], index_n: np.ndarray) -> dict[str, Any]:
+    """Names that the annotations lack, sorted, and how many detections have one."""
+    unknown = np.array([name not in known for name in names], dtype=bool)
+    return {"detections": int(unknown[index_n].sum()), "names": sorted(np.array(names, dtype=object)[unknown])}
 
 
-def _unknown_warning(unknown: dict[str, Any], kind: str) -> str:
-    names = unknown["names"]
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    many = {"video": "videos", "class": "classes"}[kind]
-    return f"{unknown['detections']} detections are of {len(names)} unknown {many}, and are not scored: {shown}"
-
-
-def _coverage_warnings(detections: Detections, truth: GroundTruth, annotations: Annotations) -> list[str]:
-    """What is missing or can never match, as seen by the first protocol."""
+def _coverage_warnings(
+    detections: Detections, annotations: Annotations, matching: Matching, keep_b: Bool[np.ndarray, " b"]
+) -> list[str]:
+    """What is missing or can never match, under the first protocol."""
     if not len(detections):
         return ["there are no detections: every instance counts as a miss"]
-    found = []
-    row_n, video_n, _ = scored(detections, truth)
-    missing = len(truth.videos) - len(np.unique(video_n))
-    if not len(row_n):
-        subset = {annotations.videos[name].subset for name in detections.videos if name in annotations.videos}
-        hint = " (they are of training videos)" if subset == {"train"} else ""
+    found, videos = [], int(keep_b.sum())
+    missing = videos - int(keep_b[np.unique(matching.video_n)].sum())
+    if missing == videos:
+        subsets = {annotations.videos[name].subset for name in detections.videos if name in annotations.videos}
+        hint = " (they are of training videos)" if subsets == {"train"} else ""
         found.append(f"none of the {len(detections)} detections lies in a test video{hint}: every instance is a miss")
     elif missing:
-        found.append(f"{missing} of {len(truth.videos)} videos have no detection: their instances count as misses")
+        found.append(f"{missing} of {videos} videos have no detection: their instances count as misses")
     empty = int((detections.segment_n2[:, 0] == detections.segment_n2[:, 1]).sum())
     if empty:
         found.append(f"{empty} detections have no length: they overlap nothing and count as false positives")
@@ -213,22 +218,22 @@ def _coverage_warnings(detections: Detections, truth: GroundTruth, annotations: 
 
 
 def _unit_warnings(detections: Detections, annotations: Annotations) -> list[str]:
-    """A likely mistake of unit, told from how far the detections of each video reach beside its duration."""
-    reach_b = np.full(len(detections.videos), -np.inf)
-    np.maximum.at(reach_b, detections.video_n, detections.segment_n2[:, 1])
+    """A likely mistake of unit, from the latest detection of each video and the video's duration."""
+    latest_b = np.full(len(detections.videos), -np.inf)
+    np.maximum.at(latest_b, detections.video_n, detections.segment_n2[:, 1])
     videos = [annotations.videos.get(name) for name in detections.videos]
     duration_b = np.array([video.duration if video else np.nan for video in videos])
-    use = np.isfinite(duration_b) & (duration_b > 0) & np.isfinite(reach_b)
-    reach, duration, advice = reach_b[use], duration_b[use], "segments must be seconds"
-    if (reach > 1.1 * duration).sum() > len(reach) / 2:
-        times = float(np.median(reach / duration))
+    use = np.isfinite(duration_b) & (duration_b > 0) & np.isfinite(latest_b)
+    latest, duration, advice = latest_b[use], duration_b[use], "segments must be seconds"
+    if (latest > 1.1 * duration).sum() > len(latest) / 2:
+        times = float(np.median(latest / duration))
         unit = "frames" if times > 5 else "snippets"
         return [
             f"most videos have detections beyond their end, by a factor of {times:.3g}: {advice}, are these {unit}?"
         ]
     for top, unit, least in ((1, "fractions", 2), (100, "percents", 110)):
-        told = reach[duration > least]
-        if len(told) > 2 and 0.9 * top < told.max() <= reach.max() <= top * (1 + 1e-6):
+        longer = latest[duration > least]
+        if len(longer) > 2 and 0.9 * top < longer.max() <= latest.max() <= top * (1 + 1e-6):
             middle = f"in videos of {np.median(duration):.0f} s"
             return [f"no detection ends after {top}, {middle}: {advice}, are these {unit} of the duration?"]
     return []
@@ -236,30 +241,20 @@ def _unit_warnings(detections: Detections, annotations: Annotations) -> list[str
 
 def as_text(found: dict[str, Any]) -> str:
     """A table of a report in percent: a row per protocol, a column per threshold and mean."""
-    rows = [("mAP in percent at tIoU", *_names(found), "videos", "ground truth", "ignored")]
+    first, counts = next(iter(found["protocols"].values())), ("videos", "ground_truth", "ignored")
+    thresholds, means = [f"{iou:g}" for iou in first["iou"]], [f"mean {name}" for name in first["means"]]
+
+    def percent(fraction: float | None) -> str:
+        return "-" if fraction is None else f"{100 * fraction:.2f}"
+
+    rows = [["mAP in percent at tIoU", *thresholds, *means, "videos", "ground truth", "ignored"]]
     for name, row in found["protocols"].items():
-        scores = [*row["map"], *row["means"].values()]
-        rows.append((name, *map(_percent, scores), *(str(row[key]) for key in ("videos", "ground_truth", "ignored"))))
+        rows.append([name, *map(percent, [*row["map"], *row["means"].values()]), *(row[key] for key in counts)])
         if "interval" in row:
             interval = row["interval"]
             ends = [*interval["map"], *interval["means"].values()]
             for side, label in enumerate(("from", "to")):
                 share = f"{interval['level']:.0%} of {interval['resamplings']} resamplings, {label}"
-                rows.append((share, *(_percent(pair[side]) for pair in ends), "", "", ""))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _names(found: dict[str, Any]) -> list[str]:
-    first = next(iter(found["protocols"].values()))
-    return [f"{iou:g}" for iou in first["iou"]] + [f"mean {name}" for name in first["means"]]
-
-
-def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{100 * fraction:.2f}"
+                rows.append([share, *(percent(pair[side]) for pair in ends), *("" for _ in counts)])
+    align = ("left", *["right"] * (len(rows[0]) - 1))
+    return tabulate(rows, tablefmt="plain", colalign=align, disable_numparse=True)
