@@ -1,7 +1,7 @@
 """The paper's questions as runs: for each question its rows, each a configuration, a seed and a world.
 
-The comparisons that the paper is about run with every seed, the side questions with one, beside the spread over seeds
-of the former. Runs that begin alike share their warm-up.
+The comparisons that the paper is about run with every seed, the side questions with one, held against the margin that
+the former leave. Runs that begin alike share their warm-up.
 """
 
 from __future__ import annotations
@@ -20,18 +20,15 @@ from wtal_lib.runs.sweep import Task
 from wtal_lib.settings import replaced
 from wtal_lib.studies.tables import finished, score
 
-STEPS: dict[str, str] = {
-    "neither (late fusion)": "late_fusion",
+STEPS = {
+    "late fusion": "late_fusion",
     "B only": "b_only",
     "F only": "f_only",
-    "B and F in turn (full)": "full",
-    "B and F at once (joint)": "joint",
-    "in turn, as the abstract reads (literal)": "literal",
+    "full": "full",
+    "joint": "joint",
+    "literal": "literal",
 }
-"Rows of the main comparison: how they are called, and their preset"
-
-NEITHER, _, _, BASE, JOINT, LITERAL = STEPS
-"Nobody teaches; what every other row is held against; both at once; one teacher's word alone"
+"Rows of the main comparison, and their preset: late fusion is neither B nor F, joint both in every step"
 
 MAIN = ("late_fusion", "full", "supervised", "vanilla_vlp")
 "Presets of the main table; its CBP and VLP lines are the branches of late_fusion"
@@ -76,7 +73,7 @@ def presets(names: Sequence[str], dataset: str, profile: str, seeds: Sequence[in
 
 
 def steps(dataset: str, profile: str, seeds: Sequence[int]) -> list[Row]:
-    """B, F, both, neither, and both at once, with every seed; nobody follows their curves."""
+    """:data:`STEPS` with every seed, without training curves."""
     named = presets(list(STEPS.values()), dataset, profile, seeds)
     rows = {name: row for row, name in STEPS.items()}
     return [replace(row, row=rows[row.row], curve=False) for row in named]

@@ -9,6 +9,7 @@ quantile of Student's t times its standard error.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -81,7 +82,7 @@ def _interval(difference_s: Float[np.ndarray, " s"], shared: float = 0.0, margin
         return Interval(mean, mean - margin, mean + margin)
     own = float(np.var(difference_s, ddof=1)) / count
     degrees = (count - 1) * ((own + shared) / own) ** 2 if own > 0 else np.inf
-    margin = t_quantile(degrees) * np.sqrt(own + shared)
+    margin = t_quantile(degrees) * math.sqrt(own + shared)
     return Interval(mean, mean - margin, mean + margin)
 
 
@@ -103,33 +104,29 @@ def resampled(matchings: Sequence[Matching], resamplings: int = 1000, seed: int 
     Videos are drawn with replacement, as many as there are, the same in every run and every call: the detections and
     instances of a video count as often as it was drawn. The mean is over classes and all thresholds of the matchings.
     """
-    videos = matchings[0].videos
+    videos = len(matchings[0].truth.videos)
     drawn_rb = np.random.default_rng(seed).multinomial(videos, np.full(videos, 1 / videos), size=resamplings)
     weight_rb = np.concatenate([np.ones((1, videos), dtype=np.int64), drawn_rb])
     return np.stack([_mean_map(matching, weight_rb) for matching in matchings], axis=1)
 
 
 def _mean_map(matching: Matching, weight_rb: Int[np.ndarray, "r b"]) -> Float[np.ndarray, " r"]:
-    """As the mean of ``matching.average_precision(weight_rb)``, in a tenth of the time and of the memory."""
-    total_r, classes_r = np.zeros((2, len(weight_rb)))
+    """As the mean of ``matching.average_precision(weight_rb)``, in a fraction of the time and of the memory."""
+    truth, (total_r, classes_r) = matching.truth, np.zeros((2, len(weight_rb)))
     weight_rb = weight_rb.astype(np.float32)  # whole numbers, exact
-    ends = np.searchsorted(matching.cell_h, np.arange((len(matching.first_c) - 1) * matching.thresholds + 1))
-    for label, (first, last) in enumerate(itertools.pairwise(matching.first_c)):
-        instances = matching.truth_video_m[slice(*matching.truth_first_c[label : label + 2])]
-        truth_r = weight_rb[:, instances].sum(axis=1)
+    ends = np.searchsorted(matching.label_n, np.arange(len(truth.classes) + 1))
+    for label, (first, last) in enumerate(itertools.pairwise(ends)):
+        rank_km = np.sort(matching.rank_km[:, truth.label_m == label], axis=1)
+        truth_r = weight_rb[:, truth.video_m[truth.label_m == label]].sum(axis=1)
+        rank_u = np.unique(rank_km[rank_km < last])
+        count_bu = np.zeros((len(truth.videos), len(rank_u) + 1), dtype=np.float32)
+        np.add.at(count_bu, (matching.video_n[first:last], np.searchsorted(rank_u, np.arange(first, last))), 1)
+        seen_ru = weight_rb @ count_bu.cumsum(axis=1)[:, :-1]  # detections down to each that finds an instance
+        for rank_h in (rank_m[rank_m < last] for rank_m in rank_km):
+            weight_rh = weight_rb[:, matching.video_n[rank_h]]
+            precision_rh = weight_rh.cumsum(axis=1) / np.maximum(seen_ru[:, np.searchsorted(rank_u, rank_h)], 1)
+            envelope_rh = np.maximum.accumulate(precision_rh[:, ::-1], axis=1)[:, ::-1]
+            total_r += (weight_rh * envelope_rh).sum(axis=1) / np.maximum(truth_r, 1)
         classes_r += truth_r > 0
-        cells = ends[label * matching.thresholds :][: matching.thresholds + 1]
-        row_u = np.unique(matching.found_h[cells[0] : cells[-1]])
-        count_bu = np.zeros((matching.videos, len(row_u) + 1), dtype=np.float32)
-        np.add.at(count_bu, (matching.video_n[first:last], np.searchsorted(row_u, np.arange(first, last))), 1)
-        seen_ru = weight_rb @ count_bu.cumsum(axis=1)[:, :-1]  # detections down to each that is ever right
-        area_r = np.zeros(len(weight_rb))
-        for begin, end in itertools.pairwise(cells):
-            row_h = matching.found_h[begin:end]
-            weight_rh = weight_rb[:, matching.video_n[row_h]]
-            seen_rh = seen_ru[:, np.searchsorted(row_u, row_h)]
-            precision_rh = weight_rh.cumsum(axis=1) / np.maximum(seen_rh, 1)
-            area_r += (weight_rh * np.maximum.accumulate(precision_rh[:, ::-1], axis=1)[:, ::-1]).sum(axis=1)
-        total_r += area_r / np.maximum(truth_r, 1)
     mean_r = np.full(len(weight_rb), np.nan)
-    return 100 * np.divide(total_r, matching.thresholds * classes_r, out=mean_r, where=classes_r > 0)
+    return 100 * np.divide(total_r, len(matching.iou_k) * classes_r, out=mean_r, where=classes_r > 0)
