@@ -108,16 +108,6 @@ def test_labels_are_drawn_for_both_kinds_and_both_students() -> None:
     assert_legible(axes)
 
 
-def test_a_gain_beyond_the_spread_is_bold() -> None:
-    one = {"weak": ([40.0], [41.0]), "strong": ([50.0], [56.0])}
-    ax = figures.sensitivity(one, spread=2.0)
-    assert [(text.get_text(), text.get_fontweight()) for text in ax.texts] == [("+1.0", "normal"), ("+6.0", "bold")]
-    several = {"uneven": ([40.0, 40.0], [40.5, 43.5]), "alike": ([40.0, 42.0], [41.0, 43.0])}
-    ax = figures.sensitivity(several, spread=9.0)
-    assert [(text.get_text(), text.get_fontweight()) for text in ax.texts] == [("+2.0", "normal"), ("+1.0", "bold")]
-    assert_legible(ax)
-
-
 @pytest.mark.parametrize("dataset", ["thumos14", "activitynet12"])
 @pytest.mark.parametrize("gaps", [(), (4.0, 2.0)])
 def test_the_paper_is_marked_among_the_published(dataset: str, gaps: tuple[float, ...]) -> None:

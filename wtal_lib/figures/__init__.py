@@ -28,7 +28,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "label_quality",
             "published",
         ],
-        "effects": ["intervals", "gain_by_sharing", "factorial", "sensitivity"],
+        "effects": ["intervals", "gain_by_sharing", "factorial"],
         "branches": ["rates", "completeness_curves", "change_by_bin", "change_by_class", "instances_found"],
     },
 )

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from wtal_lib.figures import draw
 from wtal_lib.figures.style import COLOURS, LABELS, OUTCOMES, colour
@@ -41,7 +40,7 @@ def rates(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.vlines(action, place - 0.5, place + 0.5, color="0.1", ls=(0, (2, 1.2)), lw=1.2)
     ax.set(xlabel="snippets (%): action left of the dashed line, background right of it")
     names = ("true positive", "false negative", "false positive", "true negative")
-    ax.legend(ax.containers, names, ncols=4, columnspacing=1, **draw.ABOVE)
+    ax.legend(ax.containers, names, ncols=4, **draw.ABOVE)
     return ax
 
 
@@ -53,7 +52,7 @@ def completeness_curves(
     ``curves`` has the columns stage, level (the threshold), complete and over; ``pairs`` name the stages before and
     after of each branch, ``alone`` stages without a later one. Dots: a threshold of 0.5. Up and left is better.
     """
-    ax = draw.single(ax, 0.62, 3.3)
+    ax = draw.single(ax, 0.72, 3.3)
     drawn = [(stage, branch, stage == both[1]) for branch, both in pairs.items() for stage in both]
     for stage, branch, after in [*drawn, *((stage, stage, True) for stage in alone)]:
         of, shade = curves[curves["stage"] == stage], colour(branch)
@@ -65,9 +64,9 @@ def completeness_curves(
     ax.set(xlim=(0, None), ylim=(0, 100))
     handles = ax.get_legend_handles_labels()[0]
     if pairs:
-        handles += [Line2D([], [], ls="--", color="0.4", label="before"), Line2D([], [], color="0.4", label="after")]
-    handles += [Line2D([], [], ls="", marker="o", color="0.4", label="threshold 0.5")]
-    ax.legend(handles=handles, loc="lower right", handlelength=2)
+        handles += [draw.key("before", ls="--"), draw.key("after")]
+    handles.append(draw.key("threshold 0.5", ls="", marker="o"))
+    ax.legend(handles=handles, loc="lower right")
     return ax
 
 
@@ -112,8 +111,7 @@ def change_by_class(
         ax.set_xlabel(f"← better, {measure}" if measure in lower_is_better else f"{measure}, better →")
         ax.set_xlim(left=0)
         ax.tick_params(axis="y", labelsize=7)
-    marks = {"before": "white", "after": "0.35"}
-    handles = [Line2D([], [], ls="", marker="o", mfc=face, mec="0.35", label=name) for name, face in marks.items()]
+    handles = [draw.key("before", ls="", marker="o", mfc="white"), draw.key("after", ls="", marker="o")]
     axes[0].figure.legend(handles=handles, loc="outside upper right", ncols=2, handlelength=1)
     return axes
 
@@ -130,5 +128,5 @@ def instances_found(shares: Mapping[str, Mapping[str, float]], ax: Axes | None =
     style: dict[str, Any] = {"color": "0.1", "lw": 1.3, "ls": (0, (2, 1.2)), "label": "neither, by chance"}
     ax.vlines(100 - frame["by chance"], place - 0.45, place + 0.45, **style)
     ax.set(xlabel="instances found at tIoU 0.5 (%)")
-    ax.legend(ncols=5, columnspacing=1, **draw.ABOVE)
+    ax.legend(ncols=5, **draw.ABOVE)
     return ax

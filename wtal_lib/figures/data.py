@@ -78,11 +78,18 @@ def videos(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes
         if len(shown):
             sns.histplot(shown, x=name, bins=edges, stat="percent", common_norm=False, legend=False, ax=ax, **style)
         for subset, shade in SUBSETS.items():
-            ax.axvline(table.loc[table["subset"] == subset, name].median(), color=shade, ls="--", lw=1.2, label=subset)
+            ax.axvline(
+                table.loc[table["subset"] == subset, name].median(),
+                color=shade,
+                ls="--",
+                lw=1.2,
+                label=f"{subset} (dashed: median)",
+            )
         if name != "foreground":
             draw.log_x(ax)
         ax.set(xlabel=PANELS[name], ylabel="videos of the subset (%)" if ax is axes[0] else "")
-    axes[0].legend(ncols=2, **draw.ABOVE)
+    handles, labels = axes[0].get_legend_handles_labels()
+    axes[0].figure.legend(handles, labels, loc="outside upper left", ncols=2)
     return axes
 
 

@@ -12,12 +12,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from wtal_lib.figures.style import FULL_WIDTH
 
-ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderpad": 0, "handlelength": 1.2}
+ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
+ABOVE |= {"borderpad": 0, "handlelength": 1.1, "columnspacing": 1}
 "Legend in a line above the axes, where it hides nothing"
 
 
@@ -58,6 +60,11 @@ def note(ax: Axes, text: str, at: tuple[float, float], shift: tuple[float, float
     return ax.annotate(text, at, shift, textcoords="offset points", **{"va": "center", "fontsize": 8, **options})
 
 
+def key(label: str, **style: Any) -> Line2D:
+    """Entry of a legend, a dark grey line unless ``style`` says otherwise."""
+    return Line2D([], [], label=label, **{"color": "0.35", **style})
+
+
 def bare(ax: Axes) -> None:
     """Remove grid, left spine and tick marks from axes whose rows are named lanes."""
     ax.tick_params(axis="y", length=0)
@@ -86,7 +93,7 @@ def rows_down(ax: Axes, names: Sequence[str], most: int | None = None) -> tuple[
         )
         note(ax, f"… {len(names) - most} more classes …", (0, head + 0.15), (4, 0), xycoords=ax.get_yaxis_transform())
     ax.set_yticks(place, [names[i] for i in index.tolist()])
-    ax.set_ylim(place[-1] + 0.6, -0.6)
+    ax.set_ylim(place[-1] + 0.8, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
     return index, place
@@ -129,9 +136,15 @@ def heat_map(ax: Axes, cells: pd.DataFrame, centre: float, label: str = "") -> N
     """Annotated cells in colours that are centred on ``centre`` and reach at least 5 points to either side of it."""
     reach = max(5.0, float(np.nanmax(np.abs(cells.to_numpy(dtype=float) - centre))))
     low, high = centre - reach, centre + reach
-    bar = {"label": label, "shrink": 0.9, "ticks": [low, centre, high], "format": "%.1f"}
-    style = {"annot": True, "fmt": ".1f", "annot_kws": {"fontsize": 8}, "linewidths": 0.8, "cbar_kws": bar}
-    sns.heatmap(cells, vmin=low, vmax=high, cmap="PRGn", ax=ax, **style)
+    style: dict[str, Any] = {
+        "annot": True,
+        "fmt": ".1f",
+        "annot_kws": {"fontsize": 8},
+        "linewidths": 0.8,
+        "cmap": "PRGn",
+    }
+    style["cbar_kws"] = {"label": label, "format": "%.1f", "ticks": [low, centre, high]}
+    sns.heatmap(cells, vmin=low, vmax=high, ax=ax, cbar_ax=ax.inset_axes((1.04, 0.05, 0.05, 0.9)), **style)
     ax.tick_params(length=0, rotation=0)
 
 

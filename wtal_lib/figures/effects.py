@@ -1,4 +1,4 @@
-"""Figures of what a change brings: differences with their intervals, by knob, by world, and by rule and target.
+"""Figures of what a change brings: differences with their intervals, by row, by knob, and by rule and target.
 
 Scores and differences are points of mAP (percent). Axes are made where none are given, and returned.
 """
@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 
 from wtal_lib.figures import draw
 from wtal_lib.figures.style import COLOURS
-from wtal_lib.figures.training import MAP
 
 
 def intervals(frame: pd.DataFrame, unit: str = "points of mAP", ax: Axes | None = None) -> Axes:
@@ -51,7 +50,7 @@ def gain_by_sharing(frame: pd.DataFrame, xlabel: str = "", ax: Axes | None = Non
     if not frame["shared"].between(0, 1).all():
         low, high = frame["shared"].min(), frame["shared"].max()
         raise ValueError(f"expected shared in [0, 1]; got values from {low:g} to {high:g}: a share, not a percentage")
-    ax = draw.single(ax, 0.55, 2.6)
+    ax = draw.single(ax, 0.72, 2.6)
     ax.axhline(0, color="0.55", lw=0.9, zorder=1)
     named = frame if "dataset" in frame else frame.assign(dataset="")
     by_dataset = named.sort_values("shared").groupby("dataset", sort=False)
@@ -85,32 +84,3 @@ def factorial(
         draw.heat_map(ax, table, float((base or {}).get(str(name), table.mean(axis=None))), "mean mAP (%)")
         ax.set(title=name, xlabel="labels go into", ylabel="confidence: labels" if ax is axes[0] else "")
     return axes
-
-
-def sensitivity(
-    pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    spread: float = 0.0,
-    names: tuple[str, str] = ("late fusion", "full"),
-    ax: Axes | None = None,
-) -> Axes:
-    """From one mean score to another in every world, the gain beside it, seeds as small dots.
-
-    Each world has the scores of both by seed. A gain is bold beyond its own standard deviation over seeds, or beyond
-    ``spread`` where there is one seed.
-    """
-    ax = draw.single(ax, 0.6, 0.9 + 0.3 * len(pairs))
-    for y, scores in enumerate(pairs.values()):
-        ax.hlines(y, np.mean(scores[0]), np.mean(scores[1]), color="0.75", lw=2.5, zorder=1)
-        for values, shade, name in zip(scores, (COLOURS["late_fusion"], COLOURS["fused"]), names, strict=True):
-            ax.plot(np.mean(values), y, "o", ms=7, color=shade, mec="white", label=None if y else name)
-            if len(values) > 1:
-                ax.plot(values, [y - 0.27] * len(values), "o", ms=2.5, color=shade, mew=0)
-        gains = np.subtract(scores[1], scores[0])
-        within = gains.std(ddof=1) if len(gains) > 1 else spread
-        weight = "bold" if abs(gains.mean()) > within else "normal"
-        draw.note(ax, f"{gains.mean():+.1f}", (max(map(max, scores)), y), (8, 0), fontweight=weight)
-    draw.rows_down(ax, list(pairs))
-    ax.set(xlabel=MAP)
-    ax.margins(x=0.14)
-    ax.legend(ncols=2, **draw.ABOVE)
-    return ax

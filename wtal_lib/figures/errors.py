@@ -61,7 +61,7 @@ def protocols(
     draw.rows_down(means, short)
     middle, reach = (mean_p.min() + mean_p.max()) / 2, max(1.0, 0.7 * float(np.ptp(mean_p)))
     means.set(xlim=(middle - reach, middle + 1.4 * reach), xlabel="mAP, mean over tIoU (%)")
-    gains.set(xlabel="tIoU", ylabel=f"mAP − that of {short[0]} (points)", xticks=iou[:: -(-len(iou) // 7)])
+    gains.set(xlabel="tIoU", ylabel=f"points above {short[0]}", xticks=iou[:: -(-len(iou) // 7)])
     gains.set_ylim(min(-1.0, 1.12 * gain_pk.min()), max(1.0, 1.12 * gain_pk.max()))
     return [means, gains]
 
@@ -98,7 +98,7 @@ def error_kinds(profile_gk: Float[np.ndarray, "g kinds"], kinds: Sequence[str], 
     ranks = [f"{g}G" for g in range(1, len(profile_gk) + 1)]
     draw.stacked(ax, pd.DataFrame(100 * profile_gk, ranks, list(kinds)), KIND_COLOURS, least=101)
     ax.set(xlabel="rank in its class, in multiples of its instances G", ylabel="detections (%)")
-    ax.legend(ncols=3, columnspacing=1, **draw.ABOVE)
+    ax.legend(ncols=3, **draw.ABOVE)
     return ax
 
 
@@ -127,7 +127,7 @@ def verdicts(
     end = max(float(truth_m2.max(initial=0)), float(segment_n2.max(initial=0)))
     ax.set(xlabel="time (s)", xlim=(0, 1.01 * end), ylim=(last + 0.2, -2.1))
     draw.bare(ax)
-    ax.legend(ncols=6, columnspacing=0.9, **{**draw.ABOVE, "loc": "lower right", "bbox_to_anchor": (1, 1)})
+    ax.legend(ncols=6, **{**draw.ABOVE, "loc": "lower right", "bbox_to_anchor": (1, 1)})
     return ax
 
 
@@ -165,7 +165,7 @@ def quantiles_by_bin(
     style: dict[str, Any] = {"palette": [colour(name) for name in values], "dodge": 0.4 if len(values) > 1 else False}
     style |= {"linestyle": "none", "markersize": 6, "mec": "white", "order": range(len(names))}
     for middle, width, legend in ((90, 1, len(values) > 1), (50, 5, False)):
-        style |= {"errorbar": ("pi", middle), "err_kws": {"lw": width, "solid_capstyle": "butt"}, "legend": legend}
+        style |= {"errorbar": ("pi", middle), "err_kws": {"lw": width, "zorder": 1}, "legend": legend}
         sns.pointplot(long, x="bin", y="value", hue="variable", estimator="median", ax=ax, **style)
     counts = wide.groupby(bin_m).count().max(axis=1).reindex(range(len(names)), fill_value=0)
     draw.bins_across(ax, names, counts.to_numpy())
@@ -186,7 +186,7 @@ def detection_parts(
     draw.stacked(ax, pd.DataFrame(100 * share_b3, list(names), list(PARTS)), PARTS)
     draw.bins_across(ax, names, count_b)
     ax.set(ylabel="share of the detection (%)")
-    ax.legend(ncols=3, columnspacing=1, **draw.ABOVE)
+    ax.legend(ncols=3, **draw.ABOVE)
     return ax
 
 

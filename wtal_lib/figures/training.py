@@ -13,7 +13,6 @@ import pandas as pd
 import seaborn as sns
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
@@ -61,10 +60,8 @@ def dot_plot(
         if spread > 0:
             ax.axvspan(mean[base] - spread, mean[base] + spread, color="0.9", lw=0, zorder=0)
         ax.axvline(mean[base], color="0.55", lw=0.9, zorder=1)
-    style: dict[str, Any] = {"linestyle": "none", "err_kws": {"lw": 1.6}, "markersize": 7, "mec": "white"}
-    sns.pointplot(
-        long, x="score", y="row", order=names, hue="row", palette=shades, errorbar="sd", zorder=4, ax=ax, **style
-    )
+    style: dict[str, Any] = {"linestyle": "none", "err_kws": {"lw": 1.6}, "markersize": 7, "mec": "white", "zorder": 4}
+    sns.pointplot(long, x="score", y="row", order=names, hue="row", palette=shades, errorbar="sd", ax=ax, **style)
     seeds = long[by_row.transform("size") > 1]
     ax.scatter(seeds["score"], seeds["row"].map(names.index), s=9, c="white", ec=seeds["row"].map(shades), zorder=3)
     halo = [withStroke(linewidth=2, foreground="white")]  # keeps a number legible where it crosses a line
@@ -88,13 +85,10 @@ def by_iou(
     ax = draw.single(ax, 0.5, 2.8)
     parts = [pd.DataFrame(score_sk, columns=list(iou)).assign(row=row) for row, score_sk in scores.items()]
     long = pd.concat(parts).melt("row", var_name="tIoU", value_name="mAP (%)")
-    style: dict[str, Any] = {
-        "marker": "o",
-        "legend": False,
-        "palette": {row: (colours or {}).get(row, colour(row)) for row in scores},
-        "dashes": {row: (3, 1.5) if row.startswith(("supervised", "vanilla")) else "" for row in scores},
-    }
-    sns.lineplot(long, x="tIoU", y="mAP (%)", hue="row", style="row", errorbar="sd", ax=ax, **style)
+    shades = {row: (colours or {}).get(row, colour(row)) for row in scores}
+    dashes = {row: (3, 1.5) if row.startswith(("supervised", "vanilla")) else "" for row in scores}
+    style: dict[str, Any] = {"palette": shades, "dashes": dashes, "errorbar": "sd", "marker": "o", "legend": False}
+    sns.lineplot(long, x="tIoU", y="mAP (%)", hue="row", style="row", ax=ax, **style)
     ax.set(ylim=(0, None), xticks=list(iou)[:: -(-len(iou) // 7)])
     above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.03, 1), "ncols": 3, "fontsize": 7.5}
     ax.legend(ax.lines, list(scores), handlelength=1.6, columnspacing=0.9, **above)
@@ -110,26 +104,24 @@ def training_curves(curves: pd.DataFrame, warmup: float = 0, axes: Sequence[Axes
     """
     branches = [branch for branch in ("cbp", "vlp", "fused") if branch in set(curves["branch"])]
     axes = draw.panels(axes, len(branches), 2.5, sharey=True)
-    styles = {"full": ("-", "taught in turn"), "late_fusion": ((0, (3, 1.5)), "video labels alone")}
+    styles = {"full": ("-", "B and F in turn"), "late_fusion": ((0, (3, 1.5)), "video labels alone")}
+    disc: dict[str, Any] = {"marker": "o", "ms": 6.5, "mec": "white", "ls": ""}
     star: dict[str, Any] = {"marker": "*", "ms": 9, "mfc": "none", "mec": "0.15", "mew": 0.9, "ls": ""}
     for ax, branch in zip(axes, branches, strict=True):
         for preset, (dashes, _) in styles.items():
             of = curves[(curves["branch"] == branch) & (curves["preset"] == preset)]
             if of.empty:
                 continue
-            sns.lineplot(of, x="updates", y="map", errorbar="sd", color=colour(branch), ls=dashes, lw=1.6, ax=ax)
+            sns.lineplot(of, x="updates", y="map", errorbar="sd", color=colour(branch), ls=dashes, ax=ax)
             mean = of.groupby("updates")["map"].mean()
-            ax.plot(
-                mean.index[-1], mean.iloc[-1], "o", ms=6, color=colour(branch), mec="white", zorder=4, clip_on=False
-            )
+            ax.plot(mean.index[-1], mean.iloc[-1], color=colour(branch), **disc, zorder=4, clip_on=False)
             ax.plot(mean.idxmax(), mean.max(), **star, zorder=5, clip_on=False)
         if warmup:
             ax.axvline(warmup, color="0.6", lw=0.9, ls=":")
         ax.set(title=LABELS[branch] + " branch" * (branch != "fused"), xlabel="updates of both branches", ylabel="")
     axes[0].set_ylabel(MAP)
-    handles = [Line2D([], [], color="0.3", ls=dashes, label=label) for dashes, label in styles.values()]
-    handles += [Line2D([], [], ls="", marker="o", color="0.3", label="last: the result")]
-    handles += [Line2D([], [], **star, label="best on test: an oracle")]
+    handles = [draw.key(label, ls=dashes) for dashes, label in styles.values()]
+    handles += [draw.key("last: the result", **disc), draw.key("best on test: an oracle", **star)]
     axes[0].figure.legend(handles=handles, loc="outside upper left", ncols=4, handlelength=2)
     return axes
 
@@ -166,11 +158,8 @@ def label_quality(frame: pd.DataFrame, axes: Sequence[Axes] | None = None) -> li
         sns.lineplot(frame.assign(percent=100 * frame[name]), x="updates", y="percent", errorbar="sd", ax=ax, **style)
         quantity = "labelled snippets" if name == "share" else name
         ax.set(xlabel="updates of both branches", ylabel=f"{quantity} (%)", ylim=(0, 104))
-    handles = [Line2D([], [], color=shade, lw=3, label=f"taught to {LABELS[name]}") for name, shade in students.items()]
-    handles += [
-        Line2D([], [], color="0.3", label="foreground"),
-        Line2D([], [], color="0.3", ls="--", label="background"),
-    ]
+    handles = [draw.key(f"labels for {LABELS[name]}", color=shade, lw=3) for name, shade in students.items()]
+    handles += [draw.key("foreground"), draw.key("background", ls="--")]
     axes[0].figure.legend(handles=handles, loc="outside upper left", ncols=4, handlelength=2)
     return axes
 

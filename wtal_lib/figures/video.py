@@ -149,7 +149,7 @@ def video_overview(
     words = [word for word in dict.fromkeys(map(prompt_name, shown)) if word in index]
     strip = FULL_WIDTH * (RIGHT - LEFT) / len(images) * height / width
     rows = [strip, 0.26 if truth else 0.02, 0.52 * len(words)]
-    above, below, space = 0.32, 0.42, 0.05
+    above, below, space = 0.32, 0.55, 0.05
     total = above + sum(rows) + 2 * space + below
     room = {"left": LEFT, "right": RIGHT, "top": 1 - above / total, "bottom": below / total}
     room |= {"hspace": space / np.mean(rows), "height_ratios": rows}
@@ -168,10 +168,8 @@ def video_overview(
         of = of[_apart(detections.segment_n2[of], detections.score_n[of])]
         _scored_bars(axes[2], detections.segment_n2[of], detections.score_n[of], lane, colour(branch), best)
     _name_lanes(axes[2], words)
-    axes[2].set(xlabel="time (s)", xlim=(0, end))
-    scale = f"all lanes on one scale, highest activation {highest:.2g}"
-    corner: dict[str, Any] = {"xycoords": "axes fraction", "fontsize": 7, "color": "0.35", "ha": "right", "va": "top"}
-    draw.note(axes[2], scale, (1, 0), (0, -22), **corner)
+    scale = f"time (s); all lanes on one scale, highest activation {highest:.2g}"
+    axes[2].set(xlabel=scale, xlim=(0, end))
     figure.text(0.012, 1 - 0.1 / total, name, fontsize=9, weight="bold", va="top")
     figure.text(RIGHT, 1 - 0.1 / total, note, fontsize=7.5, style="italic", color="0.35", ha="right", va="top")
     return axes
