@@ -6,14 +6,14 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from wtal_lib.data import layouts
 from wtal_lib.data.datasets import DATASETS, Protocol, get_dataset
 from wtal_lib.data.files import readable
-from wtal_lib.data.layouts import Reading, Video
+from wtal_lib.data.layouts import REMEDY, Reading, Video, read_class_texts, read_database, read_wtalc
 from wtal_lib.data.segments import GroundTruth, rounded
 
 
@@ -48,11 +48,8 @@ def _wtalc(folder: Path, dataset: str) -> list[Path]:
     return [path for path in (folder, *sorted(folder.glob("*-Annotations"))) if (path / "videoname.npy").is_file()]
 
 
-def _json(pattern: str) -> Callable[[Path, str], list[Path]]:
-    def find(folder: Path, dataset: str) -> list[Path]:
-        return sorted(path for path in folder.glob("*.json") if re.fullmatch(pattern, path.name, re.IGNORECASE))
-
-    return find
+def _json(pattern: str, folder: Path, dataset: str) -> list[Path]:
+    return sorted(path for path in folder.glob("*.json") if re.fullmatch(pattern, path.name, re.IGNORECASE))
 
 
 def _class_texts(folder: Path, dataset: str) -> list[Path]:
@@ -71,11 +68,11 @@ class Layout:
 
 
 LAYOUTS = (
-    Layout("w-talc", "*-Annotations/videoname.npy", _wtalc, layouts.read_wtalc),
-    Layout("actionformer", "*thumos*.json, *anet*.json", _json(r".*(thumos|anet).*\.json"), layouts.read_database),
-    Layout("cola", "gt.json", _json(r"gt\.json"), layouts.read_database),
-    Layout("official", "*activity*net*.json", _json(r".*activity.*net.*\.json"), layouts.read_database),
-    Layout("official", "BaseballPitch_test.txt", _class_texts, layouts.read_class_texts),
+    Layout("w-talc", "*-Annotations/videoname.npy", _wtalc, read_wtalc),
+    Layout("actionformer", "*thumos*.json, *anet*.json", partial(_json, r".*(thumos|anet).*\.json"), read_database),
+    Layout("cola", "gt.json", partial(_json, r"gt\.json"), read_database),
+    Layout("official", "*activity*net*.json", partial(_json, r".*activity.*net.*\.json"), read_database),
+    Layout("official", "BaseballPitch_test.txt", _class_texts, read_class_texts),
 )
 "every annotation layout; where a data root holds several, the first of this list is taken"
 
@@ -117,12 +114,7 @@ def dataset_folders(root: str | Path, dataset: str) -> list[Path]:
 
 
 def home_folder(root: str | Path, dataset: str) -> Path:
-    """The data root in which ``root`` lies: above the dataset's own folder, else above ``root``.
-
-    Raises:
-        FileNotFoundError: ``root`` does not exist.
-        ValueError: Unknown dataset.
-    """
+    """The data root in which ``root`` lies: above the dataset's own folder, else above ``root``."""
     place = next(iter(dataset_folders(root, dataset)), Path(root).expanduser()).resolve()
     return next((path.parent for path in (place, *place.parents) if _named_after(path) == dataset), place.parent)
 
@@ -146,12 +138,7 @@ def of_another(path: Path, dataset: str) -> bool:
 
 
 def found_annotations(root: str | Path, dataset: str) -> list[tuple[Layout, Path]]:
-    """All annotations of a dataset in a data root, in the order of :data:`LAYOUTS`: the first is the one to be used.
-
-    Raises:
-        FileNotFoundError: ``root`` does not exist.
-        ValueError: Unknown dataset.
-    """
+    """All annotations of a dataset in a data root, in the order of :data:`LAYOUTS`: the first is the one to be used."""
     folders = dataset_folders(root, dataset)
     found = [(layout, path) for layout in LAYOUTS for folder in folders for path in layout.find(folder, dataset)]
     return [(layout, path) for layout, path in dict.fromkeys(found) if not of_another(path, dataset)]
@@ -190,10 +177,9 @@ def annotations_from(path: str | Path, dataset: str) -> Annotations:
 
 
 def _read(layout: Layout, path: Path, dataset: str) -> Annotations:
-    with readable(path, f"{layout.name} annotations of {dataset}", layouts.REMEDY):
-        reading = layout.read(path, dataset)
-    videos = {video.name: video for video in reading.videos}
-    return Annotations(dataset, reading.classes, videos, layout.name, path, tuple(reading.notes))
+    with readable(path, f"{layout.name} annotations of {dataset}", REMEDY):
+        classes, videos, notes = layout.read(path, dataset)
+    return Annotations(dataset, classes, {video.name: video for video in videos}, layout.name, path, tuple(notes))
 
 
 def ground_truth(annotations: Annotations, protocol: Protocol, subset: str = "test") -> GroundTruth:

@@ -12,6 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class Rows:
     zeros: list[str]
     "ids whose features are all zeros, which stands for a missing video"
     info: dict[str, Any]
-    "what else the builder of the cache kept"
+    "further content of the index: the pack's rate and remarks"
     path: Path
     _map: mmap.mmap | None = None
     _table: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
@@ -147,15 +148,13 @@ def built(
     part = folder / f"{stem}-{uuid.uuid4().hex}.part"
     for half in (True, False):
         writer = _Writer(half)
-        try:
-            with replacing(part) as file:
-                writer.write = file.write
-                tokens = feed(writer.add)
+        with suppress(_NotHalf), replacing(part) as file:
+            writer.write = file.write
+            tokens = feed(writer.add)
             break
-        except _NotHalf:
-            continue
     kept = {key: token for key, token in tokens.items() if isinstance(token, Kept)}
-    fingerprint = writer.digest(kept)
+    writer.hash.update(repr((writer.dtype, writer.width, kept)).encode())
+    fingerprint = writer.hash.hexdigest()[:16]
     data = folder / f"{stem}-{fingerprint}.bin"
     os.replace(part, data)
     index = {
@@ -167,9 +166,8 @@ def built(
     }  # fmt: skip
     with replacing(folder / f"{stem}.json") as file:
         file.write(json.dumps(index).encode())
-    for old in folder.glob(f"{stem}-*.bin"):
-        if old != data:
-            old.unlink(missing_ok=True)
+    for old in set(folder.glob(f"{stem}-*.bin")) - {data}:
+        old.unlink(missing_ok=True)
     rows = opened(folder, stem, stamp)
     if rows is None:
         raise OSError(f"{folder}: the cache {stem} was replaced while it was written; run again")
@@ -186,10 +184,8 @@ class _Writer:
     write: Callable[[Any], Any]
 
     def __init__(self, half: bool) -> None:
-        self.half = half
-        self.dtype = "float16" if half else "float32"
-        self.total = self.width = 0
-        self.hash = hashlib.sha256()
+        self.half, self.dtype = half, "float16" if half else "float32"
+        self.total, self.width, self.hash = 0, 0, hashlib.sha256()
 
     def add(self, array: np.ndarray) -> Token:
         """The place of the array's rows, or what is wrong with them."""
@@ -209,16 +205,10 @@ class _Writer:
             return Fault(f"has NaN or infinity in {int(bad.any(axis=1).sum())} of {len(rows)} rows")
         if not rows[0].any() and not rows.any():
             return ZEROS
-        self.width = array.shape[1]
-        start, self.total = self.total, self.total + len(rows)
+        start, self.total, self.width = self.total, self.total + len(rows), array.shape[1]
         self.write(rows.data)
         self.hash.update(rows.data)
         return Kept(start, len(rows))
-
-    def digest(self, kept: dict[str, Kept]) -> str:
-        """Hash of all ids and rows."""
-        self.hash.update(repr((self.dtype, self.width, kept)).encode())
-        return self.hash.hexdigest()[:16]
 
 
 def stamp(files: Iterable[tuple[str, int, int]], *extra: object) -> str:

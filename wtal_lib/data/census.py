@@ -1,4 +1,4 @@
-"""What is in annotations and packs, counted: one row an instance, a video, a class."""
+"""Annotations and packs in numbers: tables with a row an instance, a video, a class or a kind of mismatch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from wtal_lib.data.annotations import Annotations
-from wtal_lib.data.check import annotation_findings, pack_findings
+from wtal_lib.data.check import annotation_findings, count, pack_findings
 from wtal_lib.data.features import Pack
 from wtal_lib.data.segments import union
 
 QUANTITIES = ("length", "gap", "instances", "duration", "foreground")
-"What describes a temporal structure: of an instance its length and the gap before it, of a video the rest"
+"quantities of a temporal structure: of an instance its length and the gap before it, of a video the rest"
 
 MISMATCHES = {
     "label_disagreements": "videos whose labels are not their instances'",
@@ -29,7 +29,7 @@ MISMATCHES = {
     "too_long": "videos with too many rows",
     "not_annotated": "videos that are not annotated",
 }
-"What :mod:`wtal_lib.data.check` looks for, in words"
+"findings of :mod:`wtal_lib.data.check` that are mismatches, in words"
 
 
 def instances(annotations: Annotations) -> pd.DataFrame:
@@ -52,9 +52,8 @@ def instances(annotations: Annotations) -> pd.DataFrame:
 def videos(annotations: Annotations, lengths: Mapping[str, int] | None = None, step: float = 0.64) -> pd.DataFrame:
     """A row a video: subset, duration in seconds, numbers of instances and of classes, share of foreground.
 
-    The share is that of the duration, or of the last annotated stop where no duration is known, and lies in [0, 1].
-    With a pack's ``lengths`` also the snippets and the seconds they cover (``step`` each); 0 for a video that the pack
-    lacks.
+    The share is that of the duration, or of the last annotated stop if no duration is known, and lies in [0, 1]. With a
+    pack's ``lengths`` also the snippets and the seconds they cover (``step`` each); 0 for a video that the pack lacks.
     """
     rows = []
     for video in annotations.videos.values():
@@ -88,7 +87,7 @@ def by_class(frame: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
 
 
 def samples(annotations: Annotations) -> dict[str, np.ndarray]:
-    """Values of each of :data:`QUANTITIES`, of all instances or of all videos, those that are unknown left out."""
+    """Values of each of :data:`QUANTITIES`, of all instances or of all videos; unknown ones are left out."""
     segments, table = instances(annotations), videos(annotations)
     columns = [(segments if name in segments else table)[name] for name in QUANTITIES]
     return {str(column.name): column.dropna().to_numpy(dtype=np.float64) for column in columns}
@@ -114,30 +113,25 @@ def timelines(annotations: Annotations, count: int = 24) -> pd.DataFrame:
 
 
 def mismatches(annotations: Annotations, packs: Iterable[Pack] = ()) -> pd.DataFrame:
-    """A row a kind of mismatch, in the annotations and in each pack: how many there are, and the first of them."""
+    """A row a kind of mismatch, in the annotations and in each pack: its number, and the first of them."""
     findings = [("annotations", annotation_findings(annotations))]
     findings += [(pack.kind.upper(), pack_findings(pack, annotations)) for pack in packs]
-    rows = []
-    for where, found in findings:
-        for key, what in MISMATCHES.items():
-            if key in found:
-                value = found[key]
-                count = (
-                    value
-                    if isinstance(value, int)
-                    else sum(value.values())
-                    if key == "segments_beyond_end"
-                    else len(value)
-                )
-                first = "" if isinstance(value, int) else ", ".join(list(value)[:3])
-                rows.append({"in": where, "what": what, "found": count, "first": first})
-    return pd.DataFrame(rows)
+    rows = [
+        (where, what, count(found[key]), "" if isinstance(found[key], int) else ", ".join(list(found[key])[:3]))
+        for where, found in findings
+        for key, what in MISMATCHES.items()
+        if key in found
+    ]
+    return pd.DataFrame(rows, columns=["in", "what", "found", "first"])
 
 
 def apart(a_n: np.ndarray, b_m: np.ndarray) -> float:
-    """Largest distance in [0, 1] between the cumulative shares of two samples (Kolmogorov and Smirnov's statistic).
+    """Largest distance in [0, 1] between the cumulative shares of two samples (Kolmogorov-Smirnov statistic).
 
-    0 for samples that are distributed alike, 1 for samples that do not meet; nan values are left out.
+    0 for samples that are distributed alike, 1 for samples that do not overlap; nan values are left out.
+
+    Raises:
+        ValueError: A sample without finite values.
     """
     a_n, b_m = (np.sort(x[np.isfinite(x)]) for x in (np.asarray(a_n, float), np.asarray(b_m, float)))
     if not (len(a_n) and len(b_m)):

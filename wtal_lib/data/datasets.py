@@ -32,7 +32,7 @@ class Protocol:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """One dataset; a further one is a further record in :data:`DATASETS`."""
+    """One dataset; another is one more record in :data:`DATASETS`."""
 
     name: str
     "as parameters, folders and protocols spell it"
@@ -81,23 +81,12 @@ _TWENTIETHS = tuple(i / 20 for i in range(10, 20))
 _BEYOND_END = "video_test_0000270"  # 22 of its 29 instances lie beyond its end, and it has no video-level label
 _ALL_AMBIGUOUS = "video_test_0001292"  # all its segments are ambiguous; already missing from the W-TALC pack
 _MISLABELLED = "video_test_0001496"  # labelled FrisbeeCatch, while all its instances are CricketShot
-
-
-def _thumos14_protocols() -> tuple[Protocol, ...]:
-    """-210- leaves out three videos (CoLA family), -211- two, -212- only the one without instances."""
-    means = (("0.1:0.7", _TENTHS), ("0.1:0.5", _TENTHS[:5]), ("0.3:0.7", _TENTHS[2:]))
-    variants = (
-        ("thumos14-210-seconds", 210, frozenset({_BEYOND_END, _ALL_AMBIGUOUS, _MISLABELLED}), False),
-        ("thumos14-211-seconds", 211, frozenset({_BEYOND_END, _ALL_AMBIGUOUS}), False),
-        ("thumos14-212-seconds", 212, frozenset({_ALL_AMBIGUOUS}), False),
-        ("thumos14-212-snippets", 212, frozenset({_ALL_AMBIGUOUS}), True),
-    )
-    return tuple(
-        Protocol(name + suffix, "thumos14", _TENTHS, means, videos, excluded, snippets, bool(suffix))
-        for suffix in ("", "-ambiguous")
-        for name, videos, excluded, snippets in variants
-    )
-
+_THUMOS14_VARIANTS = (
+    ("210-seconds", {_BEYOND_END, _ALL_AMBIGUOUS, _MISLABELLED}),  # CoLA family
+    ("211-seconds", {_BEYOND_END, _ALL_AMBIGUOUS}),
+    ("212-seconds", {_ALL_AMBIGUOUS}),
+    ("212-snippets", {_ALL_AMBIGUOUS}),  # CO2-Net family
+)
 
 THUMOS14 = Dataset(
     name="thumos14",
@@ -114,7 +103,20 @@ THUMOS14 = Dataset(
         "a video of an athlete during a {}.",
         "a video of {}.",
     ),
-    protocols=_thumos14_protocols(),
+    protocols=tuple(
+        Protocol(
+            name=f"thumos14-{name}{suffix}",
+            dataset="thumos14",
+            iou=_TENTHS,
+            means=(("0.1:0.7", _TENTHS), ("0.1:0.5", _TENTHS[:5]), ("0.3:0.7", _TENTHS[2:])),
+            videos=213 - len(excluded),
+            excluded=frozenset(excluded),
+            snippets="snippets" in name,
+            ignore_ambiguous=bool(suffix),
+        )
+        for suffix in ("", "-ambiguous")
+        for name, excluded in _THUMOS14_VARIANTS
+    ),
     folders=("thumos14", "thumos"),
     prefixes=("thumos",),
     source="github.com/harlanhong/MM2021-CO2-Net (Thumos14reduced-Annotations) or"

@@ -1,9 +1,9 @@
-"""Feature packs: one modality of one dataset, found whatever its layout, indexed once, memory-mapped ever after."""
+"""Feature packs: one modality of one dataset, found whatever its layout, indexed once, memory-mapped afterwards."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,15 +13,12 @@ import numpy as np
 from jaxtyping import Float
 
 from wtal_lib.data import cache as cache_files
-from wtal_lib.data.annotations import Annotations, dataset_folders, home_folder, searched
+from wtal_lib.data.annotations import Annotations, home_folder, searched
 from wtal_lib.data.cache import Rows, cache_folder
 from wtal_lib.data.files import read_array, replacing
 from wtal_lib.data.packs import LOOKED_FOR, REMEDY, Source, found_packs, inferred_grid
 from wtal_lib.data.segments import Grid, resampled
 from wtal_lib.data.vlp_pack import read_text_rows
-
-KINDS = ("cbp", "vlp")
-"classification-based pre-training: I3D, RGB first half and flow second; vision-language pre-training: CLIP"
 
 WHERE = {
     "cbp": "I3D features are linked from github.com/harlanhong/MM2021-CO2-Net (W-TALC layout),"
@@ -43,23 +40,15 @@ def column_moments(rows: Iterable[np.ndarray]) -> tuple[Float[np.ndarray, " d"],
 
 @runtime_checkable
 class Features(Protocol):
-    """What models need of a pack; simulated ones have it too."""
+    """What models need of a pack; simulated packs have it too."""
 
-    @property
-    def grid(self) -> Grid:
-        """Where the rows lie in time."""
-
-    @property
-    def width(self) -> int:
-        """Columns of a row."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal for equal content."""
-
-    @property
-    def lengths(self) -> dict[str, int]:
-        """Rows of each video."""
+    grid: Grid
+    width: int
+    "columns of a row"
+    fingerprint: str
+    "equal for equal content"
+    lengths: dict[str, int]
+    "rows of each video"
 
     def __getitem__(self, name: str) -> np.ndarray: ...
 
@@ -81,22 +70,25 @@ class Pack:
     width: int
     fingerprint: str
     "hash of names, rows, grid and text: equal content, equal fingerprint, on every machine"
-    names: tuple[str, ...]
-    "videos it holds, by their names in the annotations; others by the pack's own"
     lengths: dict[str, int]
-    "rows of each video"
+    "rows of each video, by its name in the annotations, or by the pack's own name if it is not annotated"
     text: np.ndarray | None
     "(c, e) float32 unit rows in the order of the annotations' classes; VLP packs of this library only"
     meta: dict[str, Any]
     "meta.json of such a pack, else empty"
     notes: tuple[str, ...]
-    "what is worth knowing about it"
+    "remarks on rate and missing videos"
     faults: dict[str, str]
     "why the features of some videos cannot be used, by name"
     rows: Rows = field(repr=False)
     ids: dict[str, str] = field(repr=False)
     "the pack's own id of each name"
     training: tuple[str, ...] = field(repr=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its videos."""
+        return tuple(self.lengths)
 
     def __getitem__(self, name: str) -> Float[np.ndarray, "t d"]:
         """Rows of a video: a read-only float16 or float32 view.
@@ -110,57 +102,40 @@ class Pack:
         return name in self.lengths
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.lengths)
 
     @cached_property
     def moments(self) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
         """Mean and standard deviation of each column over the training videos' snippets, float32; kept in the cache."""
         mark = hashlib.blake2b(repr(self.training).encode(), digest_size=8).hexdigest()
         path = self.rows.path.with_name(f"{self.rows.path.stem}-moments-{mark}.npy")
-        if path.exists():
-            kept = read_array(path, f"moments (2, {self.width})", "delete it", "f")
-            if kept.shape == (2, self.width):
-                return kept[0], kept[1]
-        moments = np.stack(column_moments(self[name] for name in self.training or self.names))
-        with replacing(path) as file:
-            np.save(file, moments)
-        return moments[0], moments[1]
+        found = read_array(path, f"moments (2, {self.width})", "delete it", "f") if path.exists() else np.empty(0)
+        if found.shape != (2, self.width):
+            found = np.stack(column_moments(self[name] for name in self.training or self.names))
+            with replacing(path) as file:
+                np.save(file, found)
+        return found[0], found[1]
 
     def on(self, grid: Grid) -> Pack:
-        """The pack on another snippet grid, indexed and cached in turn; the pack itself where that is its grid."""
+        """The pack on another snippet grid, indexed and cached in turn; the pack itself if that is its grid."""
         if grid == self.grid:
             return self
+        snippets = {name: max(1, round(rows * self.grid.step / grid.step)) for name, rows in self.lengths.items()}
 
         def feed(add: cache_files.Add) -> dict[str, cache_files.Token]:
-            return {key: add(aligned(self, name, grid, _snippets(self, name, grid))) for name, key in self.ids.items()}
+            return {key: add(aligned(self, name, grid, snippets[name])) for name, key in self.ids.items()}
 
         stem, stamp = f"{self.rows.path.stem}-on-{grid.fps:g}-{grid.stride:g}", self.rows.fingerprint
-        folder, size = self.rows.path.parent, 4 * self.width * sum(_snippets(self, name, grid) for name in self.names)
+        folder, size = self.rows.path.parent, 4 * self.width * sum(snippets.values())
         rows = cache_files.opened(folder, stem, stamp) or cache_files.built(folder, stem, stamp, feed, size, {})
         lengths = {name: rows.starts[key][1] for name, key in self.ids.items()}
         fingerprint = _digest(rows.fingerprint, grid, self.text)
         return replace(self, grid=grid, rows=rows, lengths=lengths, fingerprint=fingerprint)
 
 
-def _snippets(pack: Features, name: str, grid: Grid) -> int:
-    return max(1, round(pack.lengths[name] * pack.grid.step / grid.step))
-
-
 def aligned(pack: Features, name: str, grid: Grid, snippets: int) -> Float[np.ndarray, "t d"]:
-    """A video's features as ``snippets`` rows of ``grid``, float32: resampled where need be, the last row repeated."""
+    """A video's features as ``snippets`` rows of ``grid``, float32: resampled if need be, the last row repeated."""
     return resampled(pack[name], pack.grid, grid, snippets)
-
-
-def sources(root: str | Path, dataset: str, kind: str, annotations: Annotations) -> Iterator[Source]:
-    """Every pack of a kind on the disk, the one that :func:`find_pack` takes first.
-
-    Raises:
-        ValueError: Unknown kind or dataset, or an unreadable ``meta.json``.
-        FileNotFoundError: ``root`` does not exist.
-    """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of features {kind!r}; choose one of {', '.join(KINDS)}")
-    return found_packs(dataset_folders(root, dataset), kind, annotations)
 
 
 def find_pack(
@@ -174,10 +149,10 @@ def find_pack(
     stride: float = 1,
     cache: str | Path | None = None,
 ) -> Pack:
-    """The pack of ``kind`` (cbp or vlp) in a data root, whatever its layout; indexed on first use, then opened at once.
+    """The pack of ``kind`` (cbp or vlp) in a data root, whatever its layout; indexed on first use.
 
     Of several, W-TALC comes before CoLA before ActionFormer, our own VLP packs before foreign ones, then by name;
-    ``model`` picks the one whose folder is called so. ``fps`` and ``stride`` (frames from row to row) overrule the
+    ``model`` picks the one whose folder has that name. ``fps`` and ``stride`` (frames from row to row) overrule the
     layout's rate; a foreign CLIP pack's is otherwise inferred from rows and durations. The index lies in ``cache``, see
     :func:`wtal_lib.data.cache.cache_folder`.
 
@@ -186,7 +161,7 @@ def find_pack(
         ValueError: Its files are broken, hold NaN, differ in width, or do not fit the annotations.
         OSError: The cache cannot be written.
     """
-    found = sources(root, dataset, kind, annotations)
+    found = found_packs(root, dataset, kind, annotations)
     source = next((source for source in found if model in (None, source.path.name)), None)
     if source is None:
         raise FileNotFoundError(
@@ -200,13 +175,13 @@ def find_pack(
         name, why = next(iter(pack.faults.items()))
         more = f" (and {len(pack.faults) - 1} more videos have faults)" if len(pack.faults) > 1 else ""
         raise ValueError(f"{pack.path}: expected finite features of one width, but {name} {why}{more}; {REMEDY}")
-    if not pack.names:
+    if not len(pack):
         raise ValueError(f"{pack.path}: expected features of {dataset}, but it holds none; {REMEDY}")
     return pack
 
 
 def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
-    """A pack that was found, through its cache in ``folder``; what is wrong with it stands in its ``faults``.
+    """The pack of a source, through its cache in ``folder``; features that cannot be used are its ``faults``.
 
     Raises:
         ValueError: It cannot be read at all, or its rate is unknown.
@@ -225,7 +200,8 @@ def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
         rows = cache_files.built(folder, stem, stamp, source.feed, source.size, info)
     grid = Grid(rows.info["fps"], rows.info["stride"])
     ids = {names.get(key, key): key for key in rows.starts}
-    text = read_text_rows(source.path, source.meta, annotations.classes, rows.width) if source.layout == "vlp" else None
+    own = source.layout == "vlp"
+    text = read_text_rows(source.path, source.meta, annotations.classes, rows.width) if own else None
     notes = [rows.info["remark"]] if rows.info["remark"] else []
     if rows.zeros:
         notes.append(f"{len(rows.zeros)} videos are all zeros, which stands for missing: {', '.join(rows.zeros[:3])}")
@@ -236,7 +212,6 @@ def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
         grid=grid,
         width=rows.width,
         fingerprint=_digest(rows.fingerprint, grid, text),
-        names=tuple(ids),
         lengths={name: rows.starts[key][1] for name, key in ids.items()},
         text=text,
         meta=source.meta,
@@ -249,17 +224,14 @@ def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
 
 
 def marked(data: Annotations | Features | None) -> bool:
-    """Whether annotations or a pack are the simulator's, wherever they were read from.
+    """Whether annotations or a pack are simulated: by their own meta data, or by a ``SIMULATED.json`` on their path.
 
-    A pack's own words say so, or a ``SIMULATED.json`` in its dataset's folder: at most three levels up, never in an
-    unrelated folder far above it.
+    The file is looked for at most three folders up, never in an unrelated folder far above.
     """
-    if data is None:
-        return False
     path: Path | None = getattr(data, "path", None)
     folders = () if path is None else (path, *path.parents[:3])
-    told = getattr(data, "layout", "") == "simulated" or getattr(data, "meta", {}).get("simulated")
-    return bool(told) or any((folder / "SIMULATED.json").is_file() for folder in folders)
+    own = getattr(data, "layout", "") == "simulated" or getattr(data, "meta", {}).get("simulated")
+    return bool(own) or any((folder / "SIMULATED.json").is_file() for folder in folders)
 
 
 def _names(annotations: Annotations) -> dict[str, str]:

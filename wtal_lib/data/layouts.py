@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ import numpy as np
 
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import read_array, read_json, read_objects, readable
+
+Reading = tuple[tuple[str, ...], list["Video"], list[str]]
+"classes, videos, and notes on what was left out"
 
 AMBIGUOUS = "Ambiguous"
 REMEDY = "fetch it again, or point at another pack: `wtal check` lists what is found"
@@ -41,16 +44,6 @@ class Video:
     youtube_id: str = ""
 
 
-@dataclass
-class Reading:
-    """What the files of one layout hold."""
-
-    classes: tuple[str, ...]
-    videos: list[Video]
-    notes: list[str] = field(default_factory=list)
-    "what was left out, and why"
-
-
 def read_wtalc(folder: Path, dataset: str) -> Reading:
     """W-TALC / CO2-Net pack: parallel lists in ``<name>-Annotations/*.npy``, pickled by Python 2 or 3.
 
@@ -74,7 +67,7 @@ def read_wtalc(folder: Path, dataset: str) -> Reading:
     with readable(folder, "one row a video", REMEDY):
         if len(set(names)) != len(names):
             raise ValueError("some video names occur twice")
-    return Reading(classes, videos, notes)
+    return classes, videos, notes
 
 
 def read_database(path: Path, dataset: str) -> Reading:
@@ -116,7 +109,7 @@ def read_database(path: Path, dataset: str) -> Reading:
             videos.append(Video(name, subsets[name], duration, labels, instances, table, extra, fps, youtube))
         else:
             notes.append(f"{name} holds ambiguous segments only and is left out")
-    return Reading(known.classes, videos, notes + more)
+    return known.classes, videos, notes + more
 
 
 def read_class_texts(folder: Path, dataset: str) -> Reading:
@@ -138,7 +131,7 @@ def read_class_texts(folder: Path, dataset: str) -> Reading:
         table = segment_table([pair for _, pair in found[name]], len(instances))
         labels = tuple(dict.fromkeys(instances))
         videos.append(Video(name, subsets[name], math.nan, labels, instances, table, ambiguous.get(name, NONE)))
-    return Reading(classes, videos, notes)
+    return classes, videos, notes
 
 
 def read_names(path: Path, count: int | None = None) -> list[str]:
@@ -185,7 +178,7 @@ def segment_table(pairs: Any, count: int) -> np.ndarray:
 
 
 def _split(names: list[str], spelled: list[str]) -> list[str]:
-    """Train or test for each video; THUMOS14's names tell it, whatever the layout calls its subsets.
+    """Train or test for each video; in THUMOS14 by the video's name, whatever the layout calls its subsets.
 
     Elsewhere: training beside validation means train and test (ActivityNet, whose testing set is not annotated; also
     OpenTAD's names); validation beside test means train and test too.

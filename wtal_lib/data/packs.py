@@ -1,31 +1,34 @@
-"""The community's feature layouts, recognised by themselves and read video by video."""
+"""The community's feature layouts: found in a dataset's folders and read video by video."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wtal_lib.data.annotations import Annotations, of_another
+from wtal_lib.data.annotations import Annotations, dataset_folders, of_another
 from wtal_lib.data.cache import Add, Fault, Kept, Token, stamp
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import UnreadableError, header, read_array, read_objects
 from wtal_lib.data.layouts import read_names
-from wtal_lib.data.segments import I3D_GRID, Grid, resampled
+from wtal_lib.data.segments import Grid, resampled
 from wtal_lib.data.vlp_pack import read_meta
 
+KINDS = ("cbp", "vlp")
+"classification-based pre-training: I3D, RGB first half and flow second; vision-language pre-training: CLIP"
 REMEDY = "fetch it again, or remove it: `wtal check` lists every file that cannot be used"
 RATES = (Grid(25, 16), Grid(10, 1), Grid(30, 4), Grid(30, 16), Grid(1, 1))
-"grids in use among community packs, by which a rate found from rows and durations is named"
+"grids of community packs; a rate inferred from rows and durations becomes the nearest one"
 RATE_TOLERANCE = 0.02
-"share by which a rate may differ from one of them"
+"relative difference from one of them that still counts as it"
 CLIP_FRAMES = 16
-"frames that one I3D row looks at; where the stride is shorter, rows are moved to the middle of what they saw"
+"frames of the clip behind one I3D row; if the stride is shorter, rows are moved to the middle of their clips"
 SUBSETS = ("train", "test", "val", "validation", "training")
 
 
@@ -37,20 +40,20 @@ class Source:
     layout: str
     path: Path
     grid: Grid | None
-    "None where neither the layout nor a file tells it"
+    "None if neither the layout nor a file tells it"
     files: dict[str, tuple[str, ...]]
-    "by video id, the files whose columns stand side by side (RGB, flow); for one joint file, its path under its name"
+    "by video id, the files whose columns stand side by side (RGB, flow); a joint file under its own name"
     stamp: str
     size: int
     "bytes on disk"
     meta: dict[str, Any] = field(default_factory=dict)
     fps: dict[str, float] = field(default_factory=dict)
-    "frames per second of the videos whose rows follow another native rate than the pack's"
+    "frames per second of the videos whose native rate is not the pack's"
     joint: tuple[str, ...] = ()
     "ids of the rows of a joint file"
 
     def feed(self, add: Add) -> dict[str, Token]:
-        """Hands every video's features to ``add``, one at a time; what it said of each, by id."""
+        """Hand every video's features to ``add``, one at a time; returns its token for each, by id."""
         if self.joint:
             expected = f"an object array of (snippets, width) arrays, one for each of the {len(self.joint)} videos"
             rows = read_objects(self.path, expected, REMEDY, on_array=add)
@@ -73,19 +76,15 @@ class Source:
 
     def _placed(self, key: str, rows: np.ndarray) -> np.ndarray:
         """Rows of overlapping clips at the middle of their clips, at the pack's rate."""
-        if (
-            self.layout != "actionformer"
-            or self.grid is None
-            or not 1 < self.grid.stride < CLIP_FRAMES
-            or not len(rows)
-        ):
+        grid = self.grid if self.layout == "actionformer" and len(rows) else None
+        if grid is None or not 1 < grid.stride < CLIP_FRAMES:
             return rows
-        lead = round((CLIP_FRAMES - self.grid.stride) / 2 / self.grid.stride)
+        lead = round((CLIP_FRAMES - grid.stride) / 2 / grid.stride)
         rows = np.concatenate([np.repeat(rows[:1], lead, axis=0), rows])
         if key not in self.fps:
             return rows
-        native = Grid(self.fps[key], self.grid.stride)
-        return resampled(rows, native, self.grid, self.grid.count(native.step * len(rows))).astype(rows.dtype)
+        native = Grid(self.fps[key], grid.stride)
+        return resampled(rows, native, grid, grid.count(native.step * len(rows))).astype(rows.dtype)
 
     def row_counts(self) -> dict[str, int]:
         """Rows of each readable file, from its header alone."""
@@ -99,17 +98,22 @@ class Source:
         return counts
 
 
-def found_packs(folders: Iterable[Path], kind: str, annotations: Annotations) -> Iterator[Source]:
-    """Every pack of a kind, cbp or vlp, in a dataset's folders, in the order in which they are preferred."""
-    folders = list(folders)
-    finders = {"cbp": (_joint, _two_stream, _per_video), "vlp": (_ours, _clip)}[kind]
-    seen: set[Path] = set()
-    for find in finders:
-        for folder in folders:
-            for source in find(folder, annotations):
-                if source.path.resolve() not in seen and not of_another(source.path, annotations.dataset):
-                    seen.add(source.path.resolve())
-                    yield source
+def found_packs(root: str | Path, dataset: str, kind: str, annotations: Annotations) -> Iterator[Source]:
+    """Every pack of a kind in a data root, in the order in which they are preferred.
+
+    Raises:
+        ValueError: Unknown kind or dataset, or an unreadable ``meta.json``.
+        FileNotFoundError: ``root`` does not exist.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of features {kind!r}; choose one of {', '.join(KINDS)}")
+    folders, seen = dataset_folders(root, dataset), set[Path]()
+    for find in (_joint, _two_stream, _per_video) if kind == "cbp" else (_ours, _clip):
+        for source in (source for folder in folders for source in find(folder, annotations)):
+            place = source.path.resolve()
+            if place not in seen and not of_another(source.path, annotations.dataset):
+                seen.add(place)
+                yield source
 
 
 LOOKED_FOR = {
@@ -130,11 +134,10 @@ def _joint(folder: Path, annotations: Annotations) -> Iterator[Source]:
             ids = tuple(read_names(names))
             if not set(ids) & set(annotations.videos) and names.with_name("url.npy").exists():
                 ids = tuple(url[-11:] for url in read_names(names.with_name("url.npy")))
-        grid = Grid(10, 4) if "-UNT-" in path.name else I3D_GRID
-        status = path.stat()
-        listed = [(str(path), status.st_size, status.st_mtime_ns)]
-        files: dict[str, tuple[str, ...]] = {path.name: (str(path),)}
-        yield Source("cbp", "w-talc", path, grid, files, stamp(listed, ids), status.st_size, joint=ids)
+        grid = Grid(10, 4) if "-UNT-" in path.name else get_dataset(annotations.dataset).grid
+        status, file = path.stat(), str(path)
+        mark = stamp([(file, status.st_size, status.st_mtime_ns)], ids)
+        yield Source("cbp", "w-talc", path, grid, {path.name: (file,)}, mark, status.st_size, joint=ids)
 
 
 def _two_stream(folder: Path, annotations: Annotations) -> Iterator[Source]:
@@ -143,23 +146,20 @@ def _two_stream(folder: Path, annotations: Annotations) -> Iterator[Source]:
         pairs = [(top / subset / "rgb", top / subset / "flow") for subset in SUBSETS]
         streams: list[tuple[Path, ...]] = [pair for pair in pairs if pair[0].is_dir() or pair[1].is_dir()]
         if streams:
-            yield _files("cbp", "cola", top, I3D_GRID, streams)
+            yield _files("cbp", "cola", top, get_dataset(annotations.dataset).grid, streams)
 
 
 def _per_video(folder: Path, annotations: Annotations) -> Iterator[Source]:
     """ActionFormer / OpenTAD: one joint file a video; THUMOS14's follow the native rate of each video."""
+    videos = annotations.videos if get_dataset(annotations.dataset).native_rate else {}
     for top in _named(folder, "i3d"):
         source = _files("cbp", "actionformer", top, None, [(top,)])
-        source.fps = {
-            name: video.fps
-            for name, video in annotations.videos.items()
-            if annotations.dataset == "thumos14" and abs(video.fps / 30 - 1) > RATE_TOLERANCE
-        }
+        source.fps = {name: v.fps for name, v in videos.items() if abs(v.fps / 30 - 1) > RATE_TOLERANCE}
         yield source
 
 
 def _ours(folder: Path, annotations: Annotations) -> Iterator[Source]:
-    """What :func:`wtal_lib.data.features.write_vlp_pack` writes."""
+    """VLP packs that :func:`wtal_lib.data.vlp_pack.write_vlp_pack` writes."""
     for path in sorted({*folder.glob("meta.json"), *folder.glob("*/meta.json"), *folder.glob("vlp/*/meta.json")}):
         meta, grid = read_meta(path)
         source = _files("vlp", "vlp", path.parent, grid, [(path.parent / "features",)])
@@ -168,14 +168,14 @@ def _ours(folder: Path, annotations: Annotations) -> Iterator[Source]:
 
 
 def _clip(folder: Path, annotations: Annotations) -> Iterator[Source]:
-    """CLIP features of other projects: flat, or a folder per subset; their rate is given or inferred."""
+    """CLIP features of other projects: flat, or a folder per subset; the rate is given or inferred."""
     for top in _named(folder, "clip"):
         parts = [top / subset for subset in SUBSETS if (top / subset).is_dir()] or [top]
         yield _files("vlp", "clip", top, None, [(part,) for part in parts])
 
 
 def _named(folder: Path, word: str) -> list[Path]:
-    """Folders called after ``word``: ``folder`` itself, those in it and in its ``features/``."""
+    """Folders with ``word`` in their names: ``folder`` itself, those in it and in its ``features/``."""
     inside = [folder, *folder.glob("*/"), *folder.glob("features/*/")]
     return [path for path in sorted(inside) if word in path.name.lower() and not (path / "meta.json").exists()]
 
@@ -184,20 +184,17 @@ def _files(kind: str, layout: str, path: Path, grid: Grid | None, streams: list[
     """A pack of one file a video in each folder of a stream."""
     files: dict[str, tuple[str, ...]] = {}
     listed: list[tuple[str, int, int]] = []
-    for folders in streams:
-        for folder in folders:
-            if folder.is_dir():
-                entries = sorted((e for e in os.scandir(folder) if e.name.endswith(".npy")), key=lambda e: e.name)
-                for entry in entries:
-                    status = entry.stat()
-                    files[entry.name[:-4]] = (*files.get(entry.name[:-4], ()), entry.path)
-                    listed.append((entry.path, status.st_size, status.st_mtime_ns))
+    for folder in (folder for folders in streams for folder in folders if folder.is_dir()):
+        for entry in sorted((e for e in os.scandir(folder) if e.name.endswith(".npy")), key=lambda e: e.name):
+            status, key = entry.stat(), entry.name[:-4]
+            files[key] = (*files.get(key, ()), entry.path)
+            listed.append((entry.path, status.st_size, status.st_mtime_ns))
     size = sum(size for _, size, _ in listed)
     return Source(kind, layout, path, grid, files, stamp(listed), size)
 
 
 def inferred_grid(counts: dict[str, int], durations: dict[str, float], where: Path) -> tuple[Grid, str]:
-    """The grid whose rate fits rows and durations (seconds) of most videos, and a remark where none in use fits well.
+    """The grid whose rate fits rows and durations (seconds) of most videos, and a remark if no usual one fits well.
 
     Raises:
         ValueError: No duration is known.

@@ -40,7 +40,7 @@ def unpickle(file: BinaryIO, on_array: OnArray | None = None) -> list[Any]:
             operation they ask for (LookupError, TypeError, AttributeError, OverflowError).
     """
     size = os.fstat(file.fileno()).st_size
-    array = _run(file.read() if size < SMALL else _Bounded(file, size), on_array)
+    array = _run(file.read() if size < SMALL else file, on_array)
     if not isinstance(array, _Array) or not isinstance(array.value, list):
         raise ValueError("its pickle holds no object array")
     left = [size]
@@ -62,21 +62,6 @@ def unpickle(file: BinaryIO, on_array: OnArray | None = None) -> list[Any]:
         return [item if type(item) in _LEAVES else plain(item, depth + 1) for item in value]
 
     return plain(array)
-
-
-class _Bounded:
-    """A file from which no more is read, or allocated, than it holds."""
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self.file, self.size = file, size
-
-    def read(self, count: int) -> bytes:
-        if count > LONG and count > self.size - self.file.tell():
-            raise ValueError(f"its pickle claims a string of {count} bytes, where the file ends before")
-        return self.file.read(count)
-
-    def readline(self) -> bytes:
-        return self.file.readline(256)
 
 
 class _Long:
@@ -129,9 +114,8 @@ class _Dtype:
         if order != "|":
             self.dtype = self.dtype.newbyteorder(order)
 
-
-def _scalar(dtype: _Dtype, raw: Any) -> Any:
-    return np.frombuffer(raw, dtype.dtype)[0]
+    def scalar(self, raw: Any) -> Any:
+        return np.frombuffer(raw, self.dtype)[0]
 
 
 def _latin1(text: Any = "", encoding: Any = "latin1") -> Any:
@@ -145,7 +129,7 @@ _STAND_INS: dict[str, Callable[..., Any]] = {
     **{"_codecs encode": _latin1, "__builtin__ bytes": _latin1, "builtins bytes": _latin1},
     **{"numpy ndarray": _Array, "numpy dtype": _Dtype},
     **{f"numpy.{core}.multiarray _reconstruct": _Array for core in ("core", "_core")},
-    **{f"numpy.{core}.multiarray scalar": _scalar for core in ("core", "_core")},
+    **{f"numpy.{core}.multiarray scalar": _Dtype.scalar for core in ("core", "_core")},
 }
 "for each name that an array's pickle imports"
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -156,7 +140,7 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _LEAVES = {float, int, str, bytes, bool, type(None)}
 
 
-def _run(source: Any, on_array: OnArray | None) -> Any:
+def _run(source: bytes | BinaryIO, on_array: OnArray | None) -> Any:
     """What a pickle holds: a machine that knows the opcodes numpy writes."""
     stack: list[Any] = []
     marks: list[list[Any]] = []

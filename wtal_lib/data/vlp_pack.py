@@ -1,7 +1,7 @@
-"""The VLP pack, this library's own format for embeddings of a vision-language model: written here, read here.
+"""The VLP pack, this library's own format for embeddings of a vision-language model.
 
-``meta.json`` says what the embeddings are and at what rate, ``text.npy`` holds a (classes, width) row for each class
-name, ``features/VIDEO.npy`` (snippets, width) float16; all rows have unit length.
+``meta.json`` names model, rate and classes, ``text.npy`` holds a row (classes, width) for each class name,
+``features/VIDEO.npy`` (snippets, width) float16; all rows have unit length.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wtal_lib.data.files import UnreadableError, read_array, read_json, replacin
 from wtal_lib.data.segments import Grid
 
 META = ("model", "pretrained", "fps", "stride", "embed_dim", "logit_scale", "classes", "templates")
-"what meta.json must say"
+"what meta.json must hold"
 REMEDY = "write the pack again"
 
 
@@ -29,21 +29,20 @@ def write_vlp_pack(
     text_ce: Float[np.ndarray, "c e"],
     features: Iterable[tuple[str, np.ndarray]],
 ) -> None:
-    """Nothing; ``folder`` holds the pack: the features of each video as they come, ``text.npy``, at last ``meta.json``.
+    """Write a pack into ``folder``: the features of each video as they come, ``text.npy``, at last ``meta.json``.
 
-    Each file appears whole or not at all, and what a killed run leaves is not taken for a pack.
+    Each file appears whole or not at all; without ``meta.json``, what a killed run leaves is no pack.
 
     Raises:
         ValueError: Meta data, text and features do not fit each other, or a video's name is no file name.
     """
-    folder = Path(folder)
-    missing = [name for name in META if name not in meta]
+    folder, missing = Path(folder), [name for name in META if name not in meta]
     if missing:
         raise ValueError(f"expected meta data with {', '.join(META)}, but {', '.join(missing)} are missing; add them")
-    if text_ce.shape != (len(meta["classes"]), meta["embed_dim"]):
-        wanted = (len(meta["classes"]), meta["embed_dim"])
+    shape = (len(meta["classes"]), meta["embed_dim"])
+    if text_ce.shape != shape:
         raise ValueError(
-            f"expected text rows {wanted} as classes and embed_dim say, got {text_ce.shape}; make them agree"
+            f"expected text rows {shape} as classes and embed_dim say, got {text_ce.shape}; make them agree"
         )
     for name, rows in features:
         if rows.shape[1:] != (meta["embed_dim"],) or Path(name).name != name:
@@ -59,10 +58,10 @@ def write_vlp_pack(
 
 
 def read_meta(path: Path) -> tuple[dict[str, Any], Grid]:
-    """What a pack's ``meta.json`` says, and the snippet grid it names.
+    """The content of a pack's ``meta.json``, and the snippet grid it names.
 
     Raises:
-        UnreadableError: It says less than :data:`META`, or something else.
+        UnreadableError: It lacks one of :data:`META`, or is something else.
     """
     expected = f"the json of a VLP pack, with {', '.join(META)}"
     meta = read_json(path, expected, REMEDY)
