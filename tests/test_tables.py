@@ -12,6 +12,7 @@ import pytest
 import scipy.stats
 
 from wtal_lib.studies import tables
+from wtal_lib.studies.study import as_markdown
 
 
 def record(preset: str = "full", seed: int = 0, **means: float) -> dict[str, Any]:
@@ -219,3 +220,14 @@ def test_pseudo_labels_are_right_over_given_and_over_what_there_is() -> None:
     assert b.loc["background", ["precision", "recall", "share"]].tolist() == [0.9, 45 / 80, 0.5]
     overall = tables.labels_overall([RECORD])
     assert overall.loc[0, ["foreground precision", "background there"]].tolist() == [0.8, 0.8]
+
+
+def test_a_table_in_markdown_is_readable_by_people() -> None:
+    frame = pd.DataFrame({"class": ["a", "b|c"], "n": [1, 2000], "share": [0.25, np.nan], "long": [1.0, 12345.6]})
+    head, _, *lines = as_markdown(frame.assign(word=["50.0", "1.0 ± 2"])).splitlines()
+    cells = [[cell.strip() for cell in line.split(" |")[:-1]] for line in (head, *lines)]
+    assert cells == [
+        ["| class", "n", "share", "long", "word"],
+        ["| a", "1", "0.25", "1", "50.0"],
+        ["| b\\|c", "2,000", "", "12,346", "1.0 ± 2"],
+    ]

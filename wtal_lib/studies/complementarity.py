@@ -89,13 +89,14 @@ def shared_misses(cbp_m: Bool[np.ndarray, " m"], vlp_m: Bool[np.ndarray, " m"]) 
 
     ``by chance`` is the share that neither would find if the branches missed independently of each other.
     """
-    return {
-        "both": float((cbp_m & vlp_m).mean()),
-        "CBP alone": float((cbp_m & ~vlp_m).mean()),
-        "VLP alone": float((~cbp_m & vlp_m).mean()),
-        "neither": float((~cbp_m & ~vlp_m).mean()),
-        "by chance": float((~cbp_m).mean() * (~vlp_m).mean()),
+    shares = {
+        "both": cbp_m & vlp_m,
+        "CBP alone": cbp_m & ~vlp_m,
+        "VLP alone": ~cbp_m & vlp_m,
+        "neither": ~(cbp_m | vlp_m),
     }
+    by_chance = (~cbp_m).mean() * (~vlp_m).mean()
+    return {**{name: float(of_m.mean()) for name, of_m in shares.items()}, "by chance": float(by_chance)}
 
 
 def overlaps(detections: Mapping[str, Detections], truth: GroundTruth) -> pd.DataFrame:

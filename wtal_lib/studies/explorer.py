@@ -23,10 +23,8 @@ from wtal_lib.data.segments import Detections, Grid, tiou
 from wtal_lib.figures.style import FULL_WIDTH
 from wtal_lib.figures.video import timeline
 from wtal_lib.method.config import Localize
-from wtal_lib.method.localize import VideoScores, localize
-
-BranchScores = Mapping[str, Mapping[str, VideoScores]]
-"by branch, then by video"
+from wtal_lib.method.localize import localize
+from wtal_lib.runs.run import Scores
 
 
 def live(every: float = 0.3) -> Callable[[object], None]:
@@ -63,7 +61,7 @@ class Explorer:
 
     def __init__(
         self,
-        scores: BranchScores,
+        scores: Scores,
         truth: Mapping[str, Mapping[str, np.ndarray]],
         grid: Grid,
         classes: tuple[str, ...],

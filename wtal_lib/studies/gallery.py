@@ -34,13 +34,12 @@ SOURCES = {
 "Folders of results by what they rest on: heading, and what must be said below it"
 
 
-def write(results: Path, notebooks: Path) -> Path:
-    """Write the page of all records below ``results``, unless somebody else's page is there; its path."""
+def write(results: Path, notebooks: Path) -> None:
+    """Write the page of all records below ``results``, unless somebody else's page is there."""
     page = results / "README.md"
     if not page.is_file() or "written by `wtal_lib" in page.read_text(encoding="utf-8", errors="replace"):
         with replacing(page) as file:
             file.write(markdown(results, notebooks).encode())
-    return page
 
 
 def markdown(results: Path, notebooks: Path) -> str:
@@ -56,8 +55,7 @@ def markdown(results: Path, notebooks: Path) -> str:
 def studies(results: Path) -> list[tuple[Path, dict[str, Any] | None]]:
     """Folder and record of every notebook below ``results``, by source and name; no record where it is damaged."""
     found: list[tuple[Path, dict[str, Any] | None]] = []
-    paths = (sorted(results.glob(f"{source}/*/[0-9][0-9]_*/record.json")) for source in SOURCES)
-    for path in itertools.chain.from_iterable(paths):
+    for path in (path for source in SOURCES for path in sorted(results.glob(f"{source}/*/[0-9][0-9]_*/record.json"))):
         try:
             found.append((path.parent, records.read_record(path)))
         except ValueError:
@@ -88,7 +86,5 @@ def notebook_cells(notebook: Path, kind: str) -> list[str]:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, LookupError):
         return []
-    kept = [
-        cell for cell in cells if cell["cell_type"] == kind and "parameters" not in cell["metadata"].get("tags", [])
-    ]
-    return ["".join(cell["source"]) for cell in kept]
+    own = [cell for cell in cells if "parameters" not in cell["metadata"].get("tags", [])]
+    return ["".join(cell["source"]) for cell in own if cell["cell_type"] == kind]

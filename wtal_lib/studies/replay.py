@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from wtal_lib.method import predict
 from wtal_lib.method.config import Config
 from wtal_lib.method.localize import localize
 from wtal_lib.method.schedule import alternate
-from wtal_lib.method.state import State, fresh, resume
+from wtal_lib.method.state import fresh, resume
 from wtal_lib.runs import records
 from wtal_lib.runs.run import Scores, Task, chosen_device, run
 from wtal_lib.runs.sources import Data
@@ -52,10 +52,10 @@ RULES: dict[str, dict[str, dict[str, object]]] = {
 "Rules that training knows nothing of, by what they are about: fields that are changed at inference alone"
 
 
-def restored(
-    config: Config, data: Data, store: Path, progress: Callable[[str], None] | None = None
-) -> tuple[Task, State]:
-    """The task of a run and its branches as they ended; computed where the store lacks the run or its checkpoint.
+def scores(config: Config, data: Data, store: Path) -> tuple[Task, Scores]:
+    """The task of a run, and the scores of each branch and of their fusion on every test video.
+
+    The run is computed where the store lacks it or its checkpoint.
 
     Raises:
         ValueError, OSError, FloatingPointError: as :func:`wtal_lib.runs.run.run`.
@@ -63,15 +63,9 @@ def restored(
     task = Task(config, data, chosen_device("auto"))
     folder = store / task.identity
     trained = (folder / "last.safetensors").is_file() or not list(alternate(config.schedule))
-    run(config, data, folder, curve=False, anew=not trained, progress=progress)
+    run(config, data, folder, curve=False, anew=not trained)
     state = fresh(config, task.batches, task.text(), task.logit_scale, task.device)
     resume(config, task.batches, state, folder)
-    return task, state
-
-
-def scores(config: Config, data: Data, store: Path) -> tuple[Task, Scores]:
-    """The task of a run, and the scores of each branch and of their fusion on every test video."""
-    task, state = restored(config, data, store)
     return task, task.scores(state)
 
 
@@ -103,35 +97,29 @@ def by_rule(
 
     Nothing is trained again, and what was scored once under a set of rules is kept beside the run's record.
     """
-    asked = [(question, row, fields) for question, of in rules.items() for row, fields in of.items()]
     place = store / Task(config, data).identity / "rules.json"
-    known, rows = _known(place), []
-    run_scores: tuple[Task, Scores] | None = None
+    try:
+        known = dict(json.loads(place.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # missing or damaged
+        known = {}
+    rows, found = [], None
+    asked = [(question, row, fields) for question, of in rules.items() for row, fields in of.items()]
     for question, row, fields in [("", "full", {}), *asked]:
         changed = replaced(config, **fields)
         key = digest([changed.fusion, changed.cbp_share, to_dict(changed.localize), records.method_digest()])
         if key not in known:
-            run_scores = run_scores or scores(config, data, store)
-            known[key] = _headline(changed, *run_scores)
+            found = found or scores(config, data, store)
+            known[key] = _headline(changed, *found)
         rows.append({"question": question, "row": row, "seed": config.seed, **known[key]})
-    if run_scores is not None:
+    if found is not None:
         with replacing(place) as file:
             file.write(json.dumps(known).encode())
     return pd.DataFrame(rows)
 
 
-def _known(place: Path) -> dict[str, Any]:
-    """What was scored before; empty where that is missing or damaged."""
-    try:
-        content = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _headline(config: Config, task: Task, run_scores: Scores) -> dict[str, float]:
+def _headline(config: Config, task: Task, scores: Scores) -> dict[str, float]:
     """The fused scores of a run under the rules of ``config``, percent."""
-    videos = [predict.fuse([run_scores["cbp"][name], run_scores["vlp"][name]], config) for name in run_scores["cbp"]]
+    videos = [predict.fuse([scores["cbp"][name], scores["vlp"][name]], config) for name in scores["cbp"]]
     found = localize(videos, config.localize, task.batches.grid, task.batches.classes)
     name = get_dataset(config.dataset).headline.name
     return score({"metrics": {"fused": report(found, task.data.annotations, [name])["protocols"]}}, "fused", name)

@@ -24,8 +24,6 @@ from wtal_lib.studies.complementarity import ByVideo, normalized_cas
 class Chapter:
     """The branches at one point of the training."""
 
-    name: str
-    "untrained; B and F, each as that step is about to begin for the first time; end"
     scores: Scores
     "by branch, then by video; vlp alone while untrained"
     confidence: dict[str, Float[np.ndarray, "t c"]]
@@ -37,7 +35,8 @@ def chapters(
 ) -> tuple[Task, dict[str, Chapter]]:
     """Train, and return the task and the chapters by name: untrained, B, F, end. Nothing is kept on disk.
 
-    The ``videos`` are looked at and never trained on, if they are test videos. Deterministic under the config's seed.
+    B and F are as that step is about to begin for the first time. The ``videos`` are never trained on, if they are test
+    videos. Deterministic under the config's seed.
 
     Raises:
         ValueError, FloatingPointError: as :func:`wtal_lib.method.trainer.train`.
@@ -46,11 +45,11 @@ def chapters(
     state = fresh(config, task.batches, task.text(), task.logit_scale, task.device)
     phases = list(alternate(config.schedule))
     seen = predict.video_scores(config, task.batches, {"vlp": task.vanilla()}, videos)
-    found = {"untrained": Chapter("untrained", seen, {})}
+    found = {"untrained": Chapter(seen, {})}
 
     def add(name: str, state: State, confidence: dict[str, np.ndarray]) -> None:
         scores = predict.video_scores(config, task.batches, state.averages, videos)
-        found[name] = Chapter(name, scores, confidence)
+        found[name] = Chapter(scores, confidence)
 
     def on_phase(phase: Phase, state: State) -> None:
         if progress is not None:
@@ -77,11 +76,9 @@ def labels(
     confidence_t: Float[np.ndarray, " t"], config: Config
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
     """Which snippets a confidence labels as background and which as foreground, by the config's thresholds."""
-    confidence = torch.from_numpy(np.ascontiguousarray(confidence_t, dtype=np.float32))[None, :, None]
-    mask, y = torch.ones(confidence.shape[:2], dtype=torch.bool), torch.ones(1, 1)
-    given = pseudo_labels.label(confidence, mask, y, config.pseudo_labels, (True, True))
-    target_t, keep_t = given.target[0, :, 0].numpy(), given.keep[0, :, 0].numpy()
-    return keep_t & (target_t < 0.5), keep_t & (target_t >= 0.5)
+    confidence, limits = torch.from_numpy(confidence_t), config.pseudo_labels
+    background = pseudo_labels.confident_background(confidence, limits.background_below)
+    return background.numpy(), pseudo_labels.confident_foreground(confidence, limits.foreground_above).numpy()
 
 
 def curves(task: Task, scores: Mapping[str, ByVideo], video: str, c: int) -> dict[str, Float[np.ndarray, " _"]]:

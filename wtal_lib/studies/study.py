@@ -249,7 +249,7 @@ class Study(Data):
 class _Table(pd.DataFrame):
     """A frame that a notebook shows with its stamp under it."""
 
-    _metadata = ("stamp",)
+    stamp: str = ""
 
     def _repr_html_(self) -> str:
         return f"{self.to_html(notebook=True)}<small>{html.escape(self.stamp)}</small>"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from wtal_lib.data.datasets import get_dataset, protocol
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.studies.statistics import Interval, over_seeds_and_settings, over_videos_and_seeds, t_quantile
 
 Record = Mapping[str, Any]
@@ -103,7 +103,7 @@ def score(record: Record, branch: str = "", protocol_name: str = "") -> dict[str
     scored = by_branch[branch][name]
     by_iou = {f"{iou:g}": 100 * value for iou, value in zip(scored["iou"], scored["map"], strict=True)}
     means = {f"mean {which}": 100 * value for which, value in scored["means"].items()}
-    return {**by_iou, **means, "mean": 100 * scored["means"][protocol(name).means[0][0]]}
+    return {**by_iou, **means, "mean": next(iter(means.values()))}
 
 
 def lines(records: Sequence[Record], protocol_name: str = "") -> pd.DataFrame:
@@ -120,7 +120,7 @@ def lines(records: Sequence[Record], protocol_name: str = "") -> pd.DataFrame:
 def by_protocol(records: Sequence[Record]) -> pd.DataFrame:
     """The main table's lines under every protocol that the runs were scored with: protocol, line, seed, mean."""
     names = next(iter(finished(records)[0]["metrics"].values()))
-    frames = [lines(records, name)[["line", "seed", "mean"]].assign(protocol=name) for name in names]
+    frames = [lines(records, name).assign(protocol=name) for name in names]
     return pd.concat(frames, ignore_index=True)[["protocol", "line", "seed", "mean"]]
 
 
@@ -214,13 +214,11 @@ def gap_closed(
 
     A bound that does not lie above the low line leaves nothing to close (nan).
     """
-    table = frame[frame["line"].isin([low, ours, high])].pivot_table(index="seed", columns="line", values="mean")
-    table = table[[low, ours, high]].reset_index().astype({"seed": str})
-    average = {"seed": "mean", **table[[low, ours, high]].mean().to_dict()}
-    table = pd.concat([table, pd.DataFrame([average])], ignore_index=True)
+    table = frame.pivot_table(index="seed", columns="line", values="mean")[[low, ours, high]]
+    table.loc["mean"] = table.mean()
     gap = table[high] - table[low]
-    table["closed"] = ((table[ours] - table[low]) / gap.where(gap > 0)).astype(float)
-    return table.rename_axis(columns=None)
+    table["closed"] = (table[ours] - table[low]) / gap.where(gap > 0)
+    return table.rename_axis(columns=None).reset_index().astype({"seed": str})
 
 
 def curve(records: Sequence[Record]) -> pd.DataFrame:
