@@ -1,234 +1,299 @@
-"""The ``wtal`` command: one subcommand a task, each a thin shell around a library function."""
+"""The wtal command: one subcommand a task, each a thin shell around a library function."""
 
 from __future__ import annotations
 
-import argparse
+import io
 import json
 import os
+import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
-from wtal_lib import cli_runs
-from wtal_lib.data.files import replacing
+from cyclopts import App, CycloptsError, Group, Parameter, validators
 
+from wtal_lib import __version__
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="wtal", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_check(commands)
-    _add_score(commands)
-    _add_simulate(commands)
-    _add_run(commands)
-    _add_extract(commands)
-    _add_localize(commands)
-    cli_runs.add(commands)
-    return parser
+app = App("wtal", help=__doc__, version=__version__, suppress_keyboard_interrupt=False, help_format="plaintext")
+results = app.command(App("results", help="What is in a results store."))
 
 
-def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "check", help="what a data root holds, every mismatch in it; exit 1 if a run would fail"
-    )
-    parser.add_argument(
-        "data_root", nargs="?", help="folder of the datasets, or of one; default $WTAL_DATA, else data/"
-    )
-    parser.add_argument("--dataset", help="thumos14 or activitynet12; those that are found when absent")
-    parser.add_argument("--cache", type=Path, help="folder for the feature index; default $WTAL_CACHE, else cache/")
-    parser.add_argument("--json", action="store_true", help="print every finding, with all names, as json")
-    parser.set_defaults(run=_check)
+def _to_stderr(line: object) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
-def _check(arguments: argparse.Namespace) -> int:
-    from wtal_lib.data.annotations import data_root
-    from wtal_lib.data.check import as_text, check, passes
-
-    report = check(data_root(arguments.data_root), arguments.dataset, arguments.cache)
-    print(json.dumps(report, indent=1) if arguments.json else as_text(report))
-    return 0 if passes(report) else 1
+def _help(text: str, name: str | None = None, **options: Any) -> Parameter:
+    """How an option is shown; of its defaults, those that go without saying are not."""
+    options["show_default"] = lambda value: None if value is False or value in ("", ()) else value
+    return Parameter(name, help=text, negative=(), allow_repeating=True, **options)
 
 
-def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("score", help="score a file of detections under named protocols")
-    parser.add_argument("detections", help="json file in ActivityNet's result format, segments in seconds")
-    parser.add_argument(
-        "--annotations", required=True, help="folder or file with the ground truth, in any known layout"
-    )
-    parser.add_argument("--dataset", help="thumos14 or activitynet12; recognised when absent")
-    parser.add_argument("--protocol", action="append", default=[], help="may be repeated; all that fit when absent")
-    parser.add_argument("--bootstrap", type=int, default=0, metavar="N", help="resamplings of the videos for intervals")
-    parser.add_argument("--out", type=Path, help="json file to write the report to")
-    parser.set_defaults(run=_score)
+File = Annotated[Path, Parameter(validator=validators.Path(dir_okay=False))]
+Device = Annotated[str, _help("cpu, cuda, cuda:1 or auto: a GPU if there is one")]
+Store = Annotated[Path | None, _help("folder of results or one store, default results/", "--in")]
+CLASSES = Group(validator=validators.MutuallyExclusive())
 
 
-def _score(arguments: argparse.Namespace) -> int:
+@app.command
+def check(
+    data_root: Annotated[str, _help("folder of the datasets, or of one; default $WTAL_DATA, else data/")] = "",
+    *,
+    dataset: Annotated[str | None, _help("thumos14 or activitynet12; those that are found when absent")] = None,
+    cache: Annotated[Path | None, _help("folder for the feature index; default $WTAL_CACHE, else cache/")] = None,
+    as_json: Annotated[bool, _help("print every finding, with all names, as json", "--json")] = False,
+) -> int:
+    """What a data root holds, every mismatch in it; exit 1 if a run would fail."""
+    from wtal_lib.data import annotations, check
+
+    report = check.check(annotations.data_root(data_root), dataset, cache)
+    print(json.dumps(report, indent=1) if as_json else check.as_text(report))
+    return 0 if check.passes(report) else 1
+
+
+@app.command
+def score(
+    detections: Annotated[File, _help("json file in ActivityNet's result format, segments in seconds")],
+    *,
+    annotations: Annotated[Path, _help("folder or file with the ground truth, in any known layout")],
+    dataset: Annotated[str | None, _help("thumos14 or activitynet12; recognised when absent")] = None,
+    protocol: Annotated[tuple[str, ...], _help("may be repeated; all that fit when absent")] = (),
+    bootstrap: Annotated[int, _help("resamplings of the videos for intervals")] = 0,
+    out: Annotated[File | None, _help("json file to write the report to")] = None,
+) -> None:
+    """Score a file of detections under named protocols."""
+    from wtal_lib.data.files import replacing
     from wtal_lib.score.evaluate import as_text, score_file
 
-    found = score_file(
-        arguments.detections,
-        arguments.annotations,
-        arguments.dataset,
-        arguments.protocol,
-        bootstrap=arguments.bootstrap,
-    )
-    if arguments.out:
-        with replacing(arguments.out) as file:
-            file.write(json.dumps(found, indent=1).encode())
-    print(as_text(found))
-    for text in found["warnings"]:
+    report = score_file(detections, annotations, dataset, protocol, bootstrap=bootstrap)
+    if out:
+        with replacing(out) as file:
+            file.write(json.dumps(report, indent=1).encode())
+    print(as_text(report))
+    for text in report["warnings"]:
         print(f"wtal score: warning: {text}", file=sys.stderr)
-    return 0
 
 
-def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("simulate", help="feature packs that need no download, marked as simulated")
-    parser.add_argument("out", type=Path, help="data root to write to; OUT/DATASET must hold nothing real")
-    parser.add_argument("--dataset", default="thumos14", help="thumos14 or activitynet12, default %(default)s")
-    parser.add_argument("--profile", default="quick", help="ci, quick or full: widths and videos, default %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="of the world, default %(default)s")
-    parser.add_argument("--difficulty", default="middle", help="vlp_weak, cbp_strong, … (see README)")
-    parser.add_argument("--annotations", type=Path, help="real ones, whose structure is kept; drawn when absent")
-    parser.add_argument("--layouts", type=int, nargs="+", default=[1, 5], help="1 W-TALC, 5 VLP pack; default both")
-    parser.set_defaults(run=_simulate)
-
-
-def _simulate(arguments: argparse.Namespace) -> int:
+@app.command
+def simulate(
+    out: Annotated[Path, _help("data root to write to; OUT/DATASET must hold nothing real")],
+    *,
+    dataset: Annotated[str, _help("thumos14 or activitynet12")] = "thumos14",
+    profile: Annotated[str, _help("ci, quick or full: widths and videos")] = "quick",
+    seed: Annotated[int, _help("of the world")] = 0,
+    difficulty: Annotated[str, _help("vlp_weak, cbp_strong, … (see README)")] = "middle",
+    annotations: Annotated[Path | None, _help("real ones, whose structure is kept; drawn when absent")] = None,
+    layouts: Annotated[tuple[int, ...], _help("1 W-TALC, 5 VLP pack", consume_multiple=True)] = (1, 5),
+) -> None:
+    """Feature packs that need no download, marked as simulated."""
     from tqdm import tqdm
 
     from wtal_lib.data.annotations import annotations_from
-    from wtal_lib.simulate.packs import difficulty, simulate, write_packs
+    from wtal_lib.simulate import knobs, packs
 
-    given = {name: getattr(arguments, name) for name in ("dataset", "profile", "seed")}
-    config = difficulty(arguments.difficulty, **given)
-    found = annotations_from(arguments.annotations, config.dataset) if arguments.annotations else None
-    world = simulate(config, found)
-    with tqdm(total=len(world.cbp) * len(set(arguments.layouts)), unit=" videos", disable=None) as bar:
-        folder = write_packs(world, arguments.out, arguments.layouts, lambda _: bar.update())
-    structure = "drawn" if found is None else f"real ({found.layout} annotations)"
+    config = knobs.difficulty(difficulty, dataset=dataset, profile=profile, seed=seed)
+    real = annotations_from(annotations, config.dataset) if annotations else None
+    world = packs.simulate(config, real)
+    with tqdm(total=len(world.cbp) * len(set(layouts)), unit=" videos", disable=None) as bar:
+        folder = packs.write_packs(world, out, layouts, lambda _: bar.update())
+    structure = f"real ({real.layout} annotations)" if real else "drawn"
     print(f"{len(world.cbp)} videos with simulated features, structure {structure}, in {folder}")
-    return 0
 
 
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("run", help="train and score one named run: a record and its detections")
-    parser.add_argument("--dataset", default="thumos14", help="thumos14 or activitynet12")
-    parser.add_argument("--data-root", default="", help="folder of the datasets; default $WTAL_DATA, else data/")
-    parser.add_argument("--source", default="auto", help="auto, real or simulated")
-    parser.add_argument("--profile", default="quick", help="ci, quick or full: size of networks and simulated world")
-    parser.add_argument("--setting", default="middle", help="difficulty of the simulated world")
-    parser.add_argument(
-        "--preset", default="full", help="full, late_fusion, cbp, vlp, vanilla_vlp, b_only, … (see README)"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="replace a field, as schedule.period=25"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--out", type=Path, help="folder of the run; default results/SOURCE/DATASET/runs/IDENTITY")
-    parser.add_argument("--anew", action="store_true", help="compute it again even where it is finished")
-    parser.set_defaults(run=_run)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    from wtal_lib.method.presets import preset
-    from wtal_lib.runs.records import project_root
+@app.command
+def run(
+    *,
+    dataset: Annotated[str, _help("thumos14 or activitynet12")] = "thumos14",
+    data_root: Annotated[str, _help("folder of the datasets, or of one; default $WTAL_DATA, else data/")] = "",
+    source: Annotated[str, _help("auto, real or simulated")] = "auto",
+    profile: Annotated[str, _help("ci, quick or full: size of networks and simulated world")] = "quick",
+    setting: Annotated[str, _help("difficulty of the simulated world")] = "middle",
+    preset: Annotated[str, _help("full, late_fusion, cbp, vlp, vanilla_vlp, b_only, … (see README)")] = "full",
+    seed: Annotated[int, _help("of weights, batches and dropout")] = 0,
+    changes: Annotated[tuple[str, ...], _help("FIELD=VALUE replaces a field, as schedule.period=25", "--set")] = (),
+    device: Device = "auto",
+    out: Annotated[Path | None, _help("folder of the run; default results/SOURCE/DATASET/runs/IDENTITY")] = None,
+    anew: Annotated[bool, _help("compute it again even where it is finished")] = False,
+) -> None:
+    """Train and score one named run: a record and its detections."""
+    from wtal_lib.method import presets
+    from wtal_lib.runs import records, run, sources
     from wtal_lib.runs.results import as_text
-    from wtal_lib.runs.run import Task, run
-    from wtal_lib.runs.sources import Spec, open_data
 
-    wrong = [one for one in arguments.set if "=" not in one]
-    if wrong:
-        raise ValueError(f"--set takes FIELD=VALUE, as schedule.period=25, got {wrong[0]!r}")
-    changes = dict(one.split("=", 1) for one in arguments.set)
-    config = preset(arguments.preset, arguments.dataset, arguments.profile, arguments.seed, **changes)
-    spec = Spec(arguments.dataset, arguments.source, arguments.data_root, arguments.profile, setting=arguments.setting)
-    data = open_data(spec)
-    store = project_root() / "results" / data.source / data.dataset / "runs"
-    folder = arguments.out or store / Task(config, data).identity
-    record = run(
-        config,
-        data,
-        folder,
-        device=arguments.device,
-        anew=arguments.anew,
-        progress=lambda line: print(line, file=sys.stderr),
-    )
-    print(as_text(record))
-    print(f"record.json and detections.json in {folder}")
-    return 0
+    for wrong in (change for change in changes if "=" not in change):
+        raise ValueError(f"--set takes FIELD=VALUE, as schedule.period=25, got {wrong!r}")
+    fields = dict(change.split("=", 1) for change in changes)
+    config = presets.preset(preset, dataset, profile, seed, **fields)
+    data = sources.open_data(sources.Spec(dataset, source, data_root, profile, setting=setting))
+    results = records.project_root() / "results" / data.source / data.dataset / "runs"
+    folder = out or results / run.Task(config, data).identity
+    record = run.run(config, data, folder, device=device, anew=anew, progress=_to_stderr)
+    print(f"{as_text(record)}\nrecord.json and detections.json in {folder}")
 
 
-def _add_extract(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "extract",
-        help="videos to a VLP pack by any open_clip model; exit 1 if one cannot be read to its end",
-    )
-    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="video file, or a folder of them")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the pack; finished videos in it are skipped")
-    parser.add_argument("--model", default="ViT-B-16", help="name in open_clip.list_models(), default %(default)s")
-    parser.add_argument(
-        "--pretrained", default="openai", help="open_clip's tag, a checkpoint file or random; default %(default)s"
-    )
-    names = parser.add_mutually_exclusive_group()
-    names.add_argument("--dataset", default="thumos14", help="whose classes; default %(default)s")
-    names.add_argument("--classes", type=Path, help="your own: text file, a name a line, or json list")
-    parser.add_argument("--batch", type=int, default=32, help="frames encoded together, default %(default)s")
-    parser.add_argument("--device", default="auto", help="cpu, cuda or cuda:1; default a GPU if there is one")
-    parser.add_argument("--precision", default="auto", help="float32, bfloat16, or auto: bfloat16 where it is native")
-    parser.add_argument("--workers", type=int, default=1, help="videos decoded at once, default %(default)s")
-    parser.add_argument("--fps", type=float, default=25.0, help="of the snippet grid, default %(default)s")
-    parser.add_argument("--stride", type=float, default=16.0, help="frames a snippet, default %(default)s (0.64 s)")
-    parser.add_argument("--part", default="1/1", metavar="I/N", help="every Nth video from the Ith, for job arrays")
-    parser.add_argument("--seed", type=int, default=0, help="of random weights")
-    parser.add_argument("--scheduler", default="", help="tcp://… or file of a Dask scheduler, whose workers share them")
-    parser.set_defaults(run=_extract)
-
-
-def _extract(arguments: argparse.Namespace) -> int:
+@app.command
+def extract(
+    *videos: Annotated[Path, _help("video files, or folders of them", required=True)],
+    out: Annotated[Path, _help("folder of the pack; finished videos in it are skipped")],
+    model: Annotated[str, _help("name in open_clip.list_models()")] = "ViT-B-16",
+    pretrained: Annotated[str, _help("open_clip's tag, a checkpoint file or random")] = "openai",
+    dataset: Annotated[str, _help("whose classes", group=CLASSES)] = "thumos14",
+    classes: Annotated[File | None, _help("your own: text file, a name a line, or json list", group=CLASSES)] = None,
+    batch: Annotated[int, _help("frames encoded together")] = 32,
+    device: Device = "auto",
+    precision: Annotated[str, _help("float32, bfloat16, or auto: bfloat16 where it is native")] = "auto",
+    workers: Annotated[int, _help("videos decoded at once")] = 1,
+    fps: Annotated[float, _help("of the snippet grid")] = 25.0,
+    stride: Annotated[float, _help("frames a snippet (16 at 25 fps: 0.64 s)")] = 16.0,
+    part: Annotated[str, _help("I/N: every Nth video from the Ith, for job arrays")] = "1/1",
+    seed: Annotated[int, _help("of random weights")] = 0,
+    scheduler: Annotated[str, _help("tcp://… or file of a Dask scheduler, whose workers share them")] = "",
+) -> int:
+    """Videos to a VLP pack by any open_clip model; exit 1 if one cannot be read to its end."""
+    given = dict(locals())
     # before PyTorch is loaded: threads that wait for their part of an encoding leave the core to decoding
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from wtal_lib.video.extract_pack import extract_to_pack
+    from wtal_lib.video.extract import extract_to_pack
 
-    result = extract_to_pack(**{k: v for k, v in vars(arguments).items() if k not in ("command", "run")}, say=print)
+    result = extract_to_pack(**given, say=print)
     for problem in result.problems.values():
         print(f"wtal extract: {problem}", file=sys.stderr)
     return 1 if result.problems else 0
 
 
-def _add_localize(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("localize", help="a VLP pack to detections, with or without a trained run")
-    parser.add_argument("pack", type=Path, help="folder with meta.json, as `wtal extract` writes it")
-    parser.add_argument("--checkpoint", type=Path, metavar="RUN", help="folder of a finished run; without, vanilla VLP")
-    parser.add_argument("--data-root", help="where CBP features of the same videos are, for the run's other branch")
-    parser.add_argument("--out", type=Path, required=True, help="json file in ActivityNet's result format")
-    parser.set_defaults(run=_localize)
-
-
-def _localize(arguments: argparse.Namespace) -> int:
+@app.command
+def localize(
+    pack: Annotated[Path, _help("folder with meta.json, as `wtal extract` writes it")],
+    *,
+    checkpoint: Annotated[Path | None, _help("folder of a finished run; without, vanilla VLP")] = None,
+    data_root: Annotated[str, _help("where CBP features of the same videos are, for the run's other branch")] = "",
+    out: Annotated[File, _help("json file in ActivityNet's result format")],
+) -> None:
+    """A VLP pack to detections, with or without a trained run."""
     from wtal_lib.score.detections import write_detections
     from wtal_lib.video.open_vocabulary import cbp_features, localize_pack, open_pack, trained, vanilla
 
-    pack = open_pack(arguments.pack)
-    scorer = trained(arguments.checkpoint, pack) if arguments.checkpoint else vanilla(pack)
-    cbp = cbp_features(arguments.data_root, scorer) if arguments.data_root else None
-    found = localize_pack(pack, scorer, cbp)
-    write_detections(arguments.out, found)
-    marks = " (random weights: meaningless)" if pack.meta["pretrained"] == "random" and not arguments.checkpoint else ""
-    print(f"{len(found)} segments in {len(found.videos)} videos in {arguments.out}{marks}")
-    return 0
+    opened = open_pack(pack)
+    scorer = trained(checkpoint, opened) if checkpoint else vanilla(opened)
+    found = localize_pack(opened, scorer, cbp_features(data_root, scorer) if data_root else None)
+    write_detections(out, found)
+    marks = " (random weights: meaningless)" if opened.meta["pretrained"] == "random" and not checkpoint else ""
+    print(f"{len(found)} segments in {len(found.videos)} videos in {out}{marks}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@app.command
+def sweep(
+    grid: Annotated[File, _help("YAML file: dataset, profile, seeds, presets, … (see README)")],
+    *,
+    out: Annotated[Path | None, _help("folder of results, default results/: runs go to SOURCE/DATASET/runs")] = None,
+    workers: Annotated[int | None, _help("processes on this machine, default one a core")] = None,
+    scheduler: Annotated[str, _help("tcp://HOST:PORT or scheduler file (.json) of a Dask cluster")] = "",
+    device: Device = "auto",
+    retry: Annotated[bool, _help("compute again what failed")] = False,
+    anew: Annotated[bool, _help("compute everything again")] = False,
+) -> int:
+    """A grid of runs, on these cores or a Dask cluster; exit 1 if one failed."""
+    from wtal_lib.runs import records, sources, sweep
+    from wtal_lib.runs.results import as_table
+    from wtal_lib.studies.parameters import grid_tasks
+
+    tasks = grid_tasks(sweep.read_grid(grid))
+    data = sources.open_data(tasks[0].spec)
+    folder = (out or records.project_root() / "results") / data.source / data.dataset / "runs"
+    found = sweep.sweep(
+        tasks, folder, workers=workers, scheduler=scheduler, device=device, retry=retry, anew=anew, progress=_to_stderr
+    )
+    failed = [record for record in found if "error" in record]
+    print(as_table(record["card"] for record in found if "card" in record))
+    print(f"{len(found) - len(failed)} runs in {folder}")
+    for record in failed:
+        where = f"{record['preset']}, seed {record['seed']}: {record['error']}; traceback in {record['traceback_file']}"
+        print(f"wtal sweep: {where}; --retry computes it again", file=sys.stderr)
+    return 1 if failed else 0
+
+
+@results.command(name="list")
+def list_runs(*, place: Store = None, as_json: Annotated[bool, _help("a json list", "--json")] = False) -> None:
+    """Each run: state, configuration, headline mAP."""
+    from wtal_lib.runs import records, results, store
+
+    folders = results.stores(place or records.project_root() / "results")
+    runs = [card for folder in folders for card in store.cards(folder)]
+    print(json.dumps(runs, indent=1) if as_json else results.as_table(runs))
+
+
+@results.command
+def show(
+    run: Annotated[str, _help("identity of a run, or how it begins")],
+    *,
+    place: Store = None,
+    everything: Annotated[bool, _help("with history, packages and the AP of each class", "--all")] = False,
+) -> None:
+    """The record of one run, as json."""
+    from wtal_lib.runs import records, results, store
+
+    folder, *others = results.found(results.stores(place or records.project_root() / "results"), run)
+    if others:
+        raise ValueError(f"{run!r} are {len(others) + 1} runs; `wtal results list` has their identities")
+    record = store.read(folder)
+    if not everything:
+        metrics = {
+            branch: {name: {key: one[key] for key in ("iou", "map", "means")} for name, one in protocols.items()}
+            for branch, protocols in record["metrics"].items()
+        }
+        record |= {"metrics": metrics, "revision": record["code"]["revision"]}
+        record = {name: value for name, value in record.items() if name not in ("history", "code", "environment")}
+    print(json.dumps(record, indent=1))
+
+
+@results.command
+def compare(*runs: Annotated[str, _help("identities or presets; all runs when absent")], place: Store = None) -> None:
+    """Means over seeds side by side, and the fields that differ."""
+    from wtal_lib.runs import records, results
+
+    stores = results.stores(place or records.project_root() / "results")
+    print(results.compared(dict.fromkeys(path for name in runs or [""] for path in results.found(stores, name))))
+
+
+@results.command
+def prune(
+    *what: Annotated[str, _help("kinds of things; they are listed when absent")],
+    place: Store = None,
+    yes: Annotated[bool, _help("remove it; without, only say what would go")] = False,
+) -> None:
+    """Remove what is no longer needed."""
+    from wtal_lib.runs import records, results, store
+
+    stores = results.stores(place or records.project_root() / "results")
+    if not what:
+        print("\n".join(f"{name:12} {meaning}" for name, meaning in store.PRUNABLE.items()))
+        return
+    for folder in stores:
+        for path in store.prune(folder, what, method=records.method_digest(), remove=yes):
+            print(path)
+    if not yes:
+        print("nothing was removed: --yes removes it", file=sys.stderr)
+
+
+def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 what was asked for is not so, 2 unusable input (one line says why), 130 Ctrl-C."""
-    arguments = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # symbols that the terminal lacks
+    given = sys.argv[1:] if argv is None else argv
+    tokens = [re.sub(r"(?:^|(?<==))~.*", lambda path: os.path.expanduser(path[0]), one) for one in given]
     try:
-        return int(arguments.run(arguments))
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"wtal {arguments.command}: {error}", file=sys.stderr)
-        return 2
+        status = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        print(end="", flush=True)  # a reader that has left is noticed here, not when Python ends
+        return 2 if tokens in ([], ["results"]) else status or 0
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (CycloptsError, ValueError, OSError, FloatingPointError) as error:
+        text, status = f"{error} See --help." if isinstance(error, CycloptsError) else str(error), 2
     except KeyboardInterrupt:
-        print(f"wtal {arguments.command}: interrupted; the same command goes on where it was", file=sys.stderr)
-        return 130
+        text, status = "interrupted; the same command goes on where it was", 130
+    print(" ".join(["wtal", *tokens[:1]]) + f": {text}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""A notebook's parameters: read out of its globals, coerced, checked, and misspelt ones refused.
+"""Parameters of a notebook, and those of a grid that asks the notebooks' questions: coerced, checked, or refused.
 
-papermill writes what it was given into a cell of its own, headed ``# Parameters``, after the notebook's defaults. About
-a name that the notebook does not have it only warns, and the default is used in silence: here that is an error.
+papermill writes what it was given into a cell headed ``# Parameters``, after the notebook's defaults. About a name that
+the notebook does not have it only warns, and the default is used in silence: here that is an error.
 """
 
 from __future__ import annotations
 
 import ast
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from wtal_lib.settings import coerced, unknown
@@ -23,9 +23,6 @@ PARAMETERS: dict[str, tuple[Any, Any]] = {
 }
 "Every notebook's parameters: kind and default"
 
-OPENING = "open_study("
-"The call that ends the cells in which parameters are set"
-
 
 def check_parameters(given: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]] = PARAMETERS) -> dict[str, Any]:
     """The known parameters, in their order, each as its kind; those that ``given`` lacks have their default.
@@ -39,17 +36,15 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, tuple[Any, An
     for name in parameters_set(given, known):
         if name not in known:
             raise ValueError(unknown(name, list(known), "parameter"))
-    return {name: _value(name, given.get(name, default), kind) for name, (kind, default) in known.items()}
-
-
-def _value(name: str, value: Any, kind: Any) -> Any:
-    choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
-    if choices and isinstance(value, str) and value not in choices:
-        raise ValueError(unknown(value, list(choices), name))
-    value = coerced("" if value is None and kind is str else value, kind, name)
-    if value == []:
-        raise ValueError(f"{name} must name at least one, got an empty list")
-    return value
+    checked = {}
+    for name, (kind, default) in known.items():
+        value, choices = given.get(name, default), typing.get_args(kind)
+        if typing.get_origin(kind) is Literal and isinstance(value, str) and value not in choices:
+            raise ValueError(unknown(value, list(choices), name))
+        checked[name] = coerced("" if value is None and kind is str else value, kind, name)
+        if checked[name] == []:
+            raise ValueError(f"{name} must name at least one, got an empty list")
+    return checked
 
 
 def parameters_set(given: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
@@ -62,22 +57,51 @@ def parameters_set(given: Mapping[str, Any], known: Mapping[str, Any]) -> list[s
     history = given.get("In")
     if "get_ipython" not in given or not isinstance(history, list):
         return [name for name in given if not name.startswith("_")]
-    opened = [i for i, cell in enumerate(history[:-1]) if OPENING in cell]
-    names: dict[str, None] = {}
-    for cell in history[opened[-1] + 1 if opened else 0 : -1]:
+    opened = max((i for i, cell in enumerate(history[:-1]) if "open_study(" in cell), default=-1)
+    names: list[str] = []
+    for cell in history[opened + 1 : -1]:
         assigned = _assigned(cell)
         if cell.lstrip().startswith("# Parameters") or set(assigned) & set(known):
-            names.update(dict.fromkeys(assigned))
-    return list(names)
+            names += assigned
+    return list(dict.fromkeys(names))
 
 
-def _assigned(cell: str) -> Sequence[str]:
+def _assigned(cell: str) -> list[str]:
     """Names that a cell of nothing but plain assignments sets; empty for any other cell."""
     try:
         statements = ast.parse(cell).body
     except SyntaxError:
         return []
-    if not all(isinstance(statement, (ast.Assign, ast.AnnAssign)) for statement in statements):
-        return []
-    targets = [t for s in statements for t in (s.targets if isinstance(s, ast.Assign) else [s.target])]  # type: ignore[attr-defined]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+    targets = [target for line in statements for target in getattr(line, "targets", [getattr(line, "target", None)])]
+    plain = all(isinstance(line, (ast.Assign, ast.AnnAssign)) for line in statements)
+    return [target.id for target in targets if plain and isinstance(target, ast.Name)]
+
+
+def grid_tasks(values: Mapping[str, Any]) -> list[Any]:
+    """The tasks of a grid; with ``questions``, those of the notebooks' tables instead of presets and changes.
+
+    Raises:
+        ValueError: as :func:`wtal_lib.runs.sweep.grid`; an unknown question, or one beside presets or changes.
+    """
+    from wtal_lib.runs.sweep import GRID, grid  # here: a notebook's parameters are checked without PyTorch
+    from wtal_lib.studies import ablation
+
+    if "questions" not in values:
+        return grid(values)
+    for name in (name for name in ("presets", "settings", "changes") if name in values):
+        raise ValueError(f"questions have {name} of their own; leave {name} out, or ask without questions")
+    asked = coerced(values["questions"], list[str], "questions")
+    seeds = coerced(values.get("seeds", GRID["seeds"][1]), list[int], "seeds")
+    spec = grid({name: value for name, value in values.items() if name not in ("questions", "seeds")})[0].spec
+    about = (spec.dataset, spec.profile)
+    rows = {
+        "main": ablation.presets(ablation.MAIN, *about, seeds),
+        "steps": ablation.steps(*about, seeds),
+        "thresholds": ablation.thresholds(*about, seeds[0]),
+        "sides": ablation.sides(*about, seeds[0]),
+        "difficulties": ablation.difficulties(*about, seeds),
+    }
+    for name in asked:
+        if name not in rows:
+            raise ValueError(unknown(name, list(rows), "question"))
+    return ablation.tasks([row for name in asked for row in rows[name]], spec)
