@@ -1,7 +1,9 @@
-"""What every test may ask for: the shared real data, and shapes checked at run time."""
+"""What every test may ask for: the shared real data, a cache of its own, and shapes checked at run time."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jaxtyping
@@ -10,7 +12,28 @@ import pytest
 jaxtyping.install_import_hook("wtal_lib", "typechecker.typechecked")
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = Path(os.environ.get("WTAL_SHARED") or ROOT.parent / "shared") / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "shared: needs the real inputs of ../shared, or of $WTAL_SHARED")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what needs the real inputs; several test processes share the notebooks, any other file stays in one."""
+    for item in items:
+        if "shared_data" in getattr(item, "fixturenames", ()):
+            item.add_marker("shared")
+        if config.pluginmanager.hasplugin("xdist") and not item.get_closest_marker("notebook"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Caches of this test process in a folder of its own: nothing of an earlier run, nothing left in the project."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WTAL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
