@@ -1,13 +1,15 @@
 """Configurations: what may be said, how it is coerced, and that equal runs have equal names."""
 
 import json
+import math
+from dataclasses import dataclass
 
 import pytest
 
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import DATASET_FIELDS, PRESETS, PROFILE_FIELDS, preset
 from wtal_lib.method.schedule import updates
-from wtal_lib.settings import coerced, digest, from_dict, replaced, to_dict
+from wtal_lib.settings import Positive, PositiveInt, Share, check, coerced, digest, from_dict, replaced, to_dict
 
 
 def test_a_config_survives_json():
@@ -32,6 +34,9 @@ def test_equal_configs_have_equal_hashes_and_any_field_changes_it():
         ("2", int, 2),
         (2.0, int, 2),
         ("a,b", list[str], ["a", "b"]),
+        ("['a', \"b\"]", list[str], ["a", "b"]),
+        ("1e3", int, 1000),
+        ("0.5", Share, 0.5),
     ],
 )
 def test_strings_from_papermill_become_values(text, kind, value):
@@ -44,6 +49,35 @@ def test_strings_from_papermill_become_values(text, kind, value):
 def test_values_of_the_wrong_kind_are_refused_by_name(bad, kind):
     with pytest.raises(ValueError, match="seeds must be"):
         coerced(bad, kind, "seeds")
+
+
+@dataclass(frozen=True)
+class Ranges:
+    share: Share = 0.5
+    weight: Positive = 1.0
+    count: PositiveInt = 1
+    margin: float = 0.0
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("share", 1.5, r"share must lie in \[0, 1\], got 1.5: it is a share, not a percent"),
+        ("share", -0.5, r"share must lie in \[0, 1\], got -0.5$"),
+        ("weight", 0, "weight must be greater than 0, got 0"),
+        ("weight", math.inf, "weight must be a finite number, got inf"),
+        ("count", 0, "count must be greater than 0, got 0"),
+        ("count", 2.5, "count must be a whole number, got 2.5"),
+        ("margin", -1, "margin must be not negative, got -1"),
+        ("margin", math.nan, "margin must be a finite number, got nan"),
+        ("margin", "x", "margin must be a valid number.*, got 'x'"),
+    ],
+)
+def test_a_field_s_type_is_its_range(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        check(Ranges(**{field: value}))
+    with pytest.raises(ValueError, match=message):
+        replaced(Ranges(), **{field: value})
 
 
 def test_a_misspelt_field_is_refused_with_the_nearest_name():

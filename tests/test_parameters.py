@@ -45,6 +45,11 @@ def test_a_number_may_come_as_text_as_yaml_gives_it() -> None:
     assert check_parameters({"force": "True"}, known)["force"] is True
 
 
+def test_the_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somebody")
+    assert check_parameters({"data_root": "~/packs"})["data_root"] == "/somebody/packs"
+
+
 def test_no_folder_may_be_said_in_two_ways() -> None:
     assert check_parameters({"data_root": None, "results": ""}) == check_parameters({})
 

@@ -7,6 +7,7 @@ the notebook does not have it only warns, and the default is used in silence: he
 from __future__ import annotations
 
 import ast
+import os.path
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -25,7 +26,7 @@ PARAMETERS: dict[str, tuple[Any, Any]] = {
 
 
 def check_parameters(given: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]] = PARAMETERS) -> dict[str, Any]:
-    """The known parameters, in their order, each as its kind; those that ``given`` lacks have their default.
+    """The known parameters, in their order, each as its kind, ``~`` expanded; what ``given`` lacks has its default.
 
     ``given`` is a dictionary of parameters, or a notebook's ``globals()``, of which only parameters are looked at.
 
@@ -42,6 +43,8 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, tuple[Any, An
         if typing.get_origin(kind) is Literal and isinstance(value, str) and value not in choices:
             raise ValueError(unknown(value, list(choices), name))
         checked[name] = coerced("" if value is None and kind is str else value, kind, name)
+        if isinstance(value, str) and kind is str:
+            checked[name] = os.path.expanduser(value)
         if checked[name] == []:
             raise ValueError(f"{name} must name at least one, got an empty list")
     return checked
@@ -50,9 +53,8 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, tuple[Any, An
 def parameters_set(given: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
     """Names that were set as parameters, misspelt ones among them.
 
-    In a kernel these are the names assigned in the cells run since the notebook was last opened which papermill wrote
-    or which set a known parameter: variables of the notebook's other cells are none, however often it is run again.
-    Elsewhere every name of ``given`` is one.
+    In a kernel: those assigned, since the last ``open_study``, in cells that papermill wrote or that set a known
+    parameter; variables of other cells are none. Elsewhere: every name of ``given``.
     """
     history = given.get("In")
     if "get_ipython" not in given or not isinstance(history, list):
@@ -72,9 +74,10 @@ def _assigned(cell: str) -> list[str]:
         statements = ast.parse(cell).body
     except SyntaxError:
         return []
-    targets = [target for line in statements for target in getattr(line, "targets", [getattr(line, "target", None)])]
-    plain = all(isinstance(line, (ast.Assign, ast.AnnAssign)) for line in statements)
-    return [target.id for target in targets if plain and isinstance(target, ast.Name)]
+    if not all(isinstance(line, (ast.Assign, ast.AnnAssign)) for line in statements):
+        return []
+    targets = [target for line in statements for target in getattr(line, "targets", None) or [line.target]]  # type: ignore[attr-defined]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def grid_tasks(values: Mapping[str, Any]) -> list[Any]:
