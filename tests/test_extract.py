@@ -119,21 +119,24 @@ def test_finished_videos_are_skipped_and_new_classes_need_no_new_frames(tmp_path
     out, seen = tmp_path / "p", []
     extract.extract(films[:1], out, model, CLASSES, TEMPLATES)
     before = (out / "features" / "long.npy").stat().st_mtime_ns
-    result = extract.extract(films, out, model, ("diving",), TEMPLATES, on_video=seen.append)
+    result = extract.extract(films, out, model, ("diving",), TEMPLATES, say=seen.append)
     assert (result.skipped, result.written) == (["long"], {"short": 3})
     assert (out / "features" / "long.npy").stat().st_mtime_ns == before
     assert json.loads((out / "meta.json").read_text())["classes"] == ["diving"]
     assert np.load(out / "text.npy").shape == (1, 32)
-    assert [(done.name, done.done, done.total, done.left) for done in seen] == [("short", 1, 1, 0.0)]
+    assert seen == ["[1/1] short: 3 snippets"]
 
 
 def test_a_bad_video_is_reported_and_the_others_go_on(tmp_path, model, films) -> None:
     (tmp_path / "bad.mp4").write_text("no video")
     cut = clips.numbered(tmp_path / "cut.mkv", 150)
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    stub = clips.numbered(tmp_path / "stub.mkv", 150)
+    stub.write_bytes(stub.read_bytes()[: stub.stat().st_size // 25])
     one = clips.write(tmp_path / "one.mp4", [clips.picture(0)])
-    result = extract.extract([tmp_path / "bad.mp4", cut, one, *films], tmp_path / "p", model, CLASSES, TEMPLATES)
-    assert set(result.problems) == {"bad", "cut"}
+    result = extract.extract([tmp_path / "bad.mp4", cut, stub, one, *films], tmp_path / "p", model, CLASSES, TEMPLATES)
+    assert set(result.problems) == {"bad", "cut", "stub"}
+    assert "stub.mkv breaks off within its first snippet" in result.problems["stub"]
     assert "cannot be read as a video" in result.problems["bad"]
     assert "of 6.0 s: 5 of 9 snippets are written" in result.problems["cut"]
     assert result.written == {"cut": 5, "one": 1, "long": 9, "short": 3}

@@ -51,9 +51,13 @@ def test_rows_of_text_and_of_untrained_prompts_equal_those_of_full_length_prompt
     assert (packed is None) == (tower in ("not causal (SigLIP)", "class token (CoCa)"))
 
 
-def test_prompts_of_one_class_and_of_more_than_fit_at_once_are_exact_too(clip: vlm.Vlm) -> None:
+def test_prompts_of_one_class_and_of_more_than_fit_at_once_are_exact_too(clip: vlm.Vlm, monkeypatch) -> None:
+    monkeypatch.setattr(text, "AT_ONCE", 4)
     texts = [f"throw number {i}" + " again" * (i % 5) for i in range(9)]
-    assert (text.encode_text(clip, texts, at_once=4) - full_length(clip, texts)).abs().max() < 1e-6
+    expected = full_length(clip, texts)
+    assert (text.encode_text(clip, texts) - expected).abs().max() < 1e-6
+    learner = text.prompt_learner(clip, [one.removeprefix("throw ") for one in texts], prefix="throw")
+    assert (learner() - full_length(clip, [f"{one}." for one in texts])).abs().max() < 1e-6
     assert (text.prompt_learner(clip, ["Diving"], prefix="a")() - full_length(clip, ["a diving."])).abs().max() < 1e-6
 
 

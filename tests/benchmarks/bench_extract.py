@@ -22,7 +22,7 @@ import torch
 
 from wtal_lib.data.segments import I3D_GRID
 from wtal_lib.method.precision import precision
-from wtal_lib.video import examples, extract, frames, vlm
+from wtal_lib.video import backbone, examples, extract, frames, vlm
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data" / "videos"
 MODEL = "ViT-B-32"
@@ -31,7 +31,7 @@ import json, sys
 sys.path.insert(0, {tests!r})
 import tiny
 from pathlib import Path
-from wtal_lib import extract
+from wtal_lib.video import extract
 model = tiny.loaded()
 done = extract.extract([Path({video!r})], {out!r}, model, ["x"], ["{{}}"])
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
@@ -60,7 +60,7 @@ def rates(model: vlm.Vlm, files: list[Path], rounds: int = 4) -> tuple[float, fl
 
     The best of several rounds, taken in turns, since other work on the machine comes and goes.
     """
-    x = torch.randn(32, 3, 224, 224)
+    x, images = torch.randn(32, 3, 224, 224), extract.image_backbone(model, 512)
     model.encode_images(x)
     bare, whole = [], []
     for _ in range(rounds):
@@ -68,7 +68,7 @@ def rates(model: vlm.Vlm, files: list[Path], rounds: int = 4) -> tuple[float, fl
         model.encode_images(x), model.encode_images(x)
         bare.append(((time.perf_counter() - began) / 64, (time.process_time() - busy) / 64))
         began, busy, count = time.perf_counter(), time.process_time(), 0
-        for _, item in extract.read_ahead(files, lambda file: extract._batches(file, model, I3D_GRID, 32), 1):
+        for _, item in backbone.read_ahead(files, lambda file: backbone.snippets(file, images, I3D_GRID, 32), 1):
             if isinstance(item, torch.Tensor):
                 count += len(model.encode_images(item))
         whole.append(((time.perf_counter() - began) / count, (time.process_time() - busy) / count))

@@ -45,7 +45,8 @@ def main() -> None:
         tokens = model.tokenizer(
             [f"{'x ' * 16}{text.prompt_name(name)}{' x' * form.get('after', 0) or '.'}" for name in classes]
         )
-        longest, packed = int(tokens.argmax(dim=1).max()) + 1, len(text.pack(model.model, tokens).place_l)
+        longest = int(tokens.argmax(dim=1).max()) + 1
+        packed = sum(len(text.pack(model.model, part).place_l) for part in tokens.split(text.AT_ONCE))
 
         def autocast(learner=learner) -> None:
             with torch.autocast("cpu", torch.bfloat16):

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "frames": ["videos_in", "VideoInfo", "Frame", "probe"],
         "vlm": ["Vlm", "load", "wrap"],
         "text": ["read_classes", "joined", "text_rows", "prompt_learner", "learner_for"],
-        "backbone": ["Backbone", "Progress", "Extraction", "fill_pack"],
+        "backbone": ["Backbone", "Extraction", "fill_pack"],
         "extract": ["extract_to_pack", "image_backbone"],
         "open_vocabulary": ["open_pack", "vanilla", "trained", "cbp_features", "localize_pack", "best_segments"],
         "examples": ["find_videos", "find_truth"],

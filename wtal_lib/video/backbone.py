@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -52,23 +52,6 @@ class Backbone:
     "when in a snippet its frames are shown, ascending, as shares of its length; 0.5 is the middle"
 
 
-class Progress(NamedTuple):
-    """What has just happened to one video, and how far all of them are; as text, a line."""
-
-    name: str
-    what: str
-    "what was written, or what is wrong"
-    failed: bool
-    done: int
-    total: int
-    left: float
-    "seconds to go, by the size of the files still to be read"
-
-    def __str__(self) -> str:
-        left = f", {duration(self.left)} left" if self.left else ""
-        return f"[{self.done}/{self.total}] {self.name}: {self.what}{left}"
-
-
 @dataclass(frozen=True)
 class Extraction:
     """What became of the videos."""
@@ -90,13 +73,14 @@ def fill_pack(
     grid: Grid = I3D_GRID,
     batch: int = 32,
     workers: int = 1,
-    on_video: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Extraction:
     """Extract the features of ``videos`` into the pack ``out``, which ``write(out, meta=…, features=…)`` writes.
 
     ``workers`` videos are decoded at once, ``batch`` snippets go through the backbone together. Each video's file
     appears whole when the video is through, so a killed call loses the videos in hand only, and finished ones are
-    skipped by the next. A video that cannot be read is a problem of its own and stops nothing.
+    skipped by the next. A video that cannot be read is a problem of its own and stops nothing. ``say`` gets a line
+    after each video, with the time to go by the size of the files still to be read.
 
     Raises:
         ValueError: ``out`` holds features of another model, weights or grid; two videos share a name.
@@ -114,7 +98,7 @@ def fill_pack(
     try:  # meta.json first, so that a killed call leaves a pack that says what it is
         write(out, meta=meta, features=())
         with closing(arriving):
-            write(out, meta=meta, features=_written(arriving, out, backbone, size, result, on_video))
+            write(out, meta=meta, features=_written(arriving, out, backbone, size, result, say))
     except torch.cuda.OutOfMemoryError as error:
         raise ValueError(f"{batch} snippets at once do not fit into the GPU's memory; choose fewer") from error
     except OSError as error:
@@ -131,29 +115,28 @@ def _written(
     backbone: Backbone,
     size: Mapping[Path, int],
     result: Extraction,
-    on_video: Callable[[Progress], None] | None,
+    say: Callable[[str], None],
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and features of each video, to be written; ``result`` and ``on_video`` get what became of all of them."""
+    """Name and features of each video, to be written; ``result`` and ``say`` get what became of all of them."""
     began, through, done = time.monotonic(), 0, 0
     rows: defaultdict[Path, list[Tensor]] = defaultdict(list)
     for video, item in arriving:
         if isinstance(item, Tensor):
             rows[video].append(backbone.forward(item))
             continue
-        parts, what, failed = rows.pop(video, []), str(item), isinstance(item, Exception)
+        parts, done, through = rows.pop(video, []), done + 1, through + size[video]
+        problem = what = item["short"] if isinstance(item, dict) else str(item) or type(item).__name__
         if isinstance(item, dict):
             feature_td = torch.cat(parts).cpu().numpy()
-            what, failed = item["short"] or f"{len(feature_td)} snippets", bool(item["short"])
+            what = problem or f"{len(feature_td)} snippets"
             yield video.stem, feature_td
             with replacing(out / "features" / f"{video.stem}.json") as file:
                 file.write(json.dumps(item).encode())
             result.written[video.stem] = len(feature_td)
-        if failed:
-            result.problems[video.stem] = what
-        through, done = through + size[video], done + 1
-        if on_video is not None:
-            left = (time.monotonic() - began) * (sum(size.values()) - through) / max(1, through)
-            on_video(Progress(video.stem, what, failed, done, len(size), left))
+        if problem:
+            result.problems[video.stem] = problem
+        left = (time.monotonic() - began) * (sum(size.values()) - through) / max(1, through)
+        say(f"[{done}/{len(size)}] {video.stem}: {what}" + (f", {duration(left)} left" if left else ""))
 
 
 def snippets(video: Path, backbone: Backbone, grid: Grid, batch: int) -> Iterator[Tensor | dict[str, Any]]:
@@ -167,10 +150,12 @@ def snippets(video: Path, backbone: Backbone, grid: Grid, batch: int) -> Iterato
     while part := list(islice(ready, batch)):
         got += len(part)
         yield torch.stack(part)
+    if not got:
+        raise ValueError(f"{video} breaks off within its first snippet; if it was downloaded, download it again")
     short = ""
     if count - got > max(SHORT[0], SHORT[1] * count):
-        last = grid.seconds(got)
-        short = f"{video} ends after {last:.1f} of {info.duration:.1f} s: {got} of {count} snippets are written"
+        ends = f"{video} ends after {grid.seconds(got):.1f} of {info.duration:.1f} s"
+        short = f"{ends}: {got} of {count} snippets are written"
     yield {"file": video.name, "bytes": video.stat().st_size, **asdict(info), "rows": got, "short": short}
 
 
@@ -221,9 +206,9 @@ def _require_same(out: Path, meta: dict[str, Any]) -> None:
     if not there and (out / "features").exists():
         raise ValueError(f"{out} holds features but no meta.json that says whose; choose another --out")
     for key in IDENTITY if there else ():
-        if there.get(key) != meta[key]:
+        if there.get(key) != meta.get(key):
             raise ValueError(
-                f"{out} is a pack with {key} {there.get(key)!r}, not {meta[key]!r}: features of different origin "
+                f"{out} is a pack with {key} {there.get(key)!r}, not {meta.get(key)!r}: features of different origin "
                 "cannot stand in one pack; choose another --out"
             )
 

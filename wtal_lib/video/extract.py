@@ -18,7 +18,7 @@ from wtal_lib.data.segments import I3D_GRID, Grid
 from wtal_lib.data.vlp_pack import write_vlp_pack
 from wtal_lib.method.precision import precision as native_precision
 from wtal_lib.parallel import Failure, completed
-from wtal_lib.video.backbone import Backbone, Extraction, Progress, fill_pack, pack_meta, require_distinct
+from wtal_lib.video.backbone import Backbone, Extraction, fill_pack, pack_meta, require_distinct
 from wtal_lib.video.frames import videos_in
 from wtal_lib.video.text import TEMPLATES, read_classes, text_rows
 from wtal_lib.video.vlm import RANDOM, Vlm, load
@@ -90,7 +90,6 @@ def _extract_here(
     device: str,
     precision: str,
     seed: int,
-    say: Callable[[str], None] = lambda line: None,
     **options: Any,
 ) -> Extraction:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
@@ -98,7 +97,7 @@ def _extract_here(
     precision = kept if kept and precision == "auto" else native_precision(precision, device.partition(":")[0])
     changed = Path(pretrained).stat().st_mtime_ns if Path(pretrained).exists() else 0
     vlm = _loaded(model, pretrained, device, precision, seed, changed)
-    return extract(videos, out, vlm, names, templates, on_video=lambda one: say(str(one)), **options)
+    return extract(videos, out, vlm, names, templates, **options)
 
 
 @functools.lru_cache(maxsize=1)
@@ -135,7 +134,7 @@ def extract(
     grid: Grid = I3D_GRID,
     batch: int = 32,
     workers: int = 1,
-    on_video: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Extraction:
     """Extract image embeddings of ``videos`` into the VLP pack ``out``, beside the text rows of ``classes``.
 
@@ -147,7 +146,7 @@ def extract(
     text_ce = text_rows(vlm, classes, templates).cpu().numpy()
     backbone = image_backbone(vlm, text_ce.shape[1], classes=list(classes), templates=list(templates))
     write = functools.partial(write_vlp_pack, text_ce=text_ce)
-    return fill_pack(videos, Path(out), backbone, write, grid=grid, batch=batch, workers=workers, on_video=on_video)
+    return fill_pack(videos, Path(out), backbone, write, grid=grid, batch=batch, workers=workers, say=say)
 
 
 def image_backbone(vlm: Vlm, width: int, **more: Any) -> Backbone:

@@ -3,7 +3,8 @@
 Causal text towers get their prompts *packed* into one sequence: what all prompts begin with (start token, context)
 stands once, each prompt's own words follow, nothing is padded, and a mask keeps the prompts apart. A causal token never
 sees what comes after it, so the rows equal those of open_clip's ``encode_text`` on padded prompts. A training step of
-100 prompts with 16 context vectors is 12 times faster than at full length, 2.5 times faster than cut to the longest.
+100 prompts with 16 vectors in front takes a 15th of the time at full length and a 4th of that cut to the longest
+prompt; with 16 on either side, a 3rd and two 3rds (``tests/benchmarks/bench_vlm.py``, one core).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -30,6 +31,9 @@ TEMPLATES = ("a video of a person {}.", "a video of a person doing {}.", "a phot
 
 CONTEXT_STD = 0.02
 "standard deviation of context vectors that start from no word, as in CoOp; CLIP's word embeddings start with it too"
+
+AT_ONCE = 25
+"prompts in one sequence; attention in longer ones costs more than the shared beginning saves"
 
 EFFICIENT_PROMPT: dict[str, Any] = {"prefix": "", "before": 16, "after": 16}
 "arguments of :func:`prompt_learner` for the prompts of Efficient-Prompt (Ju et al. 2022)"
@@ -77,13 +81,13 @@ def text_rows(vlm: Vlm, names: Sequence[str], templates: Sequence[str]) -> Float
 
 
 @torch.no_grad()
-def encode_text(vlm: Vlm, texts: Sequence[str], at_once: int = 128) -> Float[Tensor, "n e"]:
+def encode_text(vlm: Vlm, texts: Sequence[str]) -> Float[Tensor, "n e"]:
     """Unit float32 rows of ``texts``, equal to those of open_clip's ``encode_text``.
 
     Raises:
         ValueError: a text has more tokens than the tower takes.
     """
-    parts = [_tokens(vlm, texts[start : start + at_once]) for start in range(0, len(texts), at_once)]
+    parts = _tokens(vlm, texts).split(AT_ONCE)
     return torch.cat([_rows(vlm.model, tokens_cl, pack(vlm.model, tokens_cl)) for tokens_cl in parts])
 
 
@@ -107,9 +111,9 @@ def prompt_learner(
 ) -> PromptLearner:
     """Learnable prompts ``[before] class name [after]``, starting from the words of ``prefix``.
 
-    ``before`` counts all vectors in front of the class name, by default the tokens of ``prefix``; vectors beyond these
-    are drawn with :data:`CONTEXT_STD` and stand first, as do all ``after`` it. Efficient-Prompt's own code gives each
-    place behind the name a vector, so that names of different lengths share fewer of them; here all names share all.
+    ``before`` counts all vectors in front of the class name, by default as many as ``prefix`` has tokens; further ones
+    stand first. These and the ``after`` vectors behind the name are drawn with :data:`CONTEXT_STD`. In the code of
+    Efficient-Prompt the vectors behind the name depend on its length; here all names share all vectors.
 
     Raises:
         ValueError: no class names, fewer vectors than ``prefix`` has tokens, a prompt that is longer than the tower
@@ -133,23 +137,26 @@ def prompt_learner(
         texts = [f"{f'{slot} ' * before}{prompt_name(name)}{end}" for name in names]
         return _tokens(vlm, texts, names, f" beside {before} + {after} context vectors")
 
-    tokens_cl = tokens("x")
-    slot_cl = tokens_cl != tokens("y")
-    packed = pack(vlm.model, tokens_cl)
-    which, slot = slot_cl.cumsum(dim=1).sub(1).clamp(min=0), slot_cl[..., None]
-    if packed is not None:
-        which, slot = which.flatten()[packed.place_l], slot.flatten()[packed.place_l, None]
-
-    def class_rows(context_kw: Float[Tensor, "k w"]) -> Float[Tensor, "c e"]:
-        def put(word: Tensor) -> Tensor:
-            return torch.where(slot, context_kw.to(word.dtype)[which], word)
-
-        return _rows(vlm.model, tokens_cl, packed, put)
-
+    x_cl, y_cl = tokens("x").split(AT_ONCE), tokens("y").split(AT_ONCE)
+    parts = [_with_context(vlm.model, one_cl, one_cl != other_cl) for one_cl, other_cl in zip(x_cl, y_cl, strict=True)]
     generator, width = torch.Generator().manual_seed(seed), embed.weight.shape[1]
     front, behind = (CONTEXT_STD * torch.randn(count, width, generator=generator) for count in (drawn, after))
     words = embed(prefix_x[first:stop]).detach().float()
-    return PromptLearner(torch.cat([front.to(vlm.device), words]), behind.to(vlm.device), class_rows)
+    context = torch.cat([front.to(vlm.device), words]), behind.to(vlm.device)
+    return PromptLearner(*context, lambda context_kw: torch.cat([part(context_kw) for part in parts]))
+
+
+def _with_context(
+    model: Any, tokens_cl: Int[Tensor, "c l"], slot_cl: Bool[Tensor, "c l"]
+) -> Callable[[Tensor], Tensor]:
+    """Function from context vectors (k, w) to unit rows of prompts, with the vectors in the places ``slot_cl``."""
+    packed = pack(model, tokens_cl)
+    which, slot = slot_cl.cumsum(dim=1).sub(1).clamp(min=0), slot_cl[..., None]
+    if packed is not None:
+        which, slot = which.flatten()[packed.place_l], slot.flatten()[packed.place_l, None]
+    return lambda context_kw: _rows(
+        model, tokens_cl, packed, lambda word: torch.where(slot, context_kw.to(word.dtype)[which], word)
+    )
 
 
 class Packed(NamedTuple):
