@@ -1,4 +1,4 @@
-"""Protocols: what each scores of the real annotations, what it refuses, and what classes are called in prompts."""
+"""Datasets and protocols: records that are whole, what each protocol scores of the real annotations and refuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wtal_lib.data.annotations import Annotations, annotations_from, find_annotations, ground_truth
-from wtal_lib.data.datasets import DATASETS, get_dataset, prompt_name, protocol
+from wtal_lib.data.datasets import DATASETS, PROTOCOLS, get_dataset, prompt_name, protocol
 from wtal_lib.data.segments import rounded
 
 
@@ -82,3 +82,19 @@ def test_prompt_names_are_plain_words_and_all_different() -> None:
         prompts = {prompt_name(name) for name in dataset.classes}
         assert len(prompts) == len(dataset.classes)
         assert all(prompt == prompt.lower() for prompt in prompts)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_record_of_a_dataset_is_whole(name: str) -> None:
+    known = get_dataset(name)
+    assert (known.name, known.headline.name) == (name, next(one for one in PROTOCOLS if one.startswith(name)))
+    assert {one.dataset for one in known.protocols} == {name}
+    assert set(known.prompt_spelling) <= set(known.classes)
+    assert set(known.subsets) == {"train", "test"}
+    assert known.published.is_file()
+    assert all("{}" in template for template in known.templates)
+
+
+def test_an_unknown_dataset_is_refused_with_the_list() -> None:
+    with pytest.raises(ValueError, match="unknown dataset 'thumos'; choose one of thumos14, activitynet12"):
+        get_dataset("thumos")

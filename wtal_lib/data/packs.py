@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class Source:
             rows = read_objects(self.path, expected, REMEDY, on_array=add)
             if len(rows) != len(self.joint):
                 raise UnreadableError(f"{self.path}: expected {expected}, but it holds {len(rows)}; {REMEDY}")
-            tokens = [row if isinstance(row, Kept | Fault) else Fault("holds no array") for row in rows]
+            tokens = [row if isinstance(row, (Kept, Fault)) else Fault("holds no array") for row in rows]
             return dict(zip(self.joint, tokens, strict=True))
         return {key: self._read(key, add) for key in self.files}
 
@@ -90,11 +91,8 @@ class Source:
         """Rows of each readable file, from its header alone."""
         counts = {}
         for key, paths in self.files.items():
-            with open(paths[0], "rb") as file:
-                try:
-                    counts[key] = header(file)[0][0]
-                except (ValueError, IndexError):
-                    continue
+            with suppress(ValueError, IndexError), open(paths[0], "rb") as file:
+                counts[key] = header(file)[0][0]
         return counts
 
 
