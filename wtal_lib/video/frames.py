@@ -128,7 +128,7 @@ def _towards(container: Any, stream: Any, pending: deque[float]) -> Iterator[tup
         for time, frame in _decoded(container, stream, origin):
             if frame.key_frame:
                 spacing, key = max(spacing, time - key), time
-            if not landed and time > pending[0]:
+            if not landed and time > pending[0]:  # the first frame after a seek is too late
                 break
             landed = True
             yield time, frame
@@ -138,7 +138,7 @@ def _towards(container: Any, stream: Any, pending: deque[float]) -> Iterator[tup
                 if _jump(container, stream, sought + origin):
                     landed, reading, key = False, True, np.inf
                     break
-        if not (landed or reading):  # too far, or nowhere: the file's index is wrong
+        if not (landed or reading):  # the file's index is wrong: read all frames, from the first on
             landed, trusted, reading = True, False, _jump(container, stream, 0.0)
 
 
