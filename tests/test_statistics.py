@@ -128,6 +128,17 @@ def test_where_only_seeds_vary_the_interval_is_over_seeds_and_where_only_videos_
     assert interval == pytest.approx((5, 5 - 1.96 * draws[1:].std(ddof=1), 5 + 1.96 * draws[1:].std(ddof=1)), abs=2e-3)
 
 
+def test_what_varies_with_the_videos_never_narrows_an_interval() -> None:
+    seeds = np.tile([1.0, 2.0, 3.0], (101, 1))
+    draws = np.r_[0.0, np.random.default_rng(0).normal(0, 0.5, 100)][:, None]
+    (_, low, high), (_, low_s, high_s) = (
+        over_videos_and_seeds(seeds + draws, 0 * seeds),
+        over_seeds_and_settings(seeds[:1].T),
+    )
+    assert low <= low_s
+    assert high_s <= high
+
+
 def test_other_seeds_cannot_be_paired() -> None:
     with pytest.raises(ValueError, match=r"same resamplings and seeds of both, got \(9, 3\) and \(9, 2\)"):
         over_videos_and_seeds(np.zeros((9, 3)), np.zeros((9, 2)))

@@ -45,7 +45,7 @@ def over_videos_and_seeds(ours_rs: Float[np.ndarray, "r s"], base_rs: Float[np.n
     a seed on all videos and ``C`` the covariance between two seeds' differences over the resamplings of the videos. The
     first term holds all that varies from seed to seed, on single videos too; the second what all seeds share. (Drawing
     both with replacement and taking the variance would count the interaction of seeds and videos three times: Owen,
-    The pigeonhole bootstrap, 2007.) Degrees of freedom after Satterthwaite.
+    The pigeonhole bootstrap, 2007.) Degrees of freedom after Satterthwaite; never narrower than over the seeds alone.
 
     Args:
         ours_rs: mean mAPs as of :func:`resampled`, a column a seed.
@@ -82,7 +82,8 @@ def _interval(difference_s: Float[np.ndarray, " s"], shared: float = 0.0, margin
         return Interval(mean, mean - margin, mean + margin)
     own = float(np.var(difference_s, ddof=1)) / count
     degrees = (count - 1) * ((own + shared) / own) ** 2 if own > 0 else np.inf
-    margin = t_quantile(degrees) * math.sqrt(own + shared)
+    both = t_quantile(degrees) * math.sqrt(own + shared)
+    margin = max(both, t_quantile(count - 1) * math.sqrt(own))  # what videos add must not narrow it
     return Interval(mean, mean - margin, mean + margin)
 
 
