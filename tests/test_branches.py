@@ -140,6 +140,9 @@ def test_kept_detections_are_resampled_by_video(data: Data, tmp_path: Path) -> N
     assert map_rs[0].tolist() == pytest.approx(means, abs=1e-3)
     by_branch = replay.resampled(["full"], records[:1], store, data.annotations, "cbp")["full"]
     assert by_branch[0, 0] == pytest.approx(100 * records[0]["metrics"]["cbp"][name]["means"]["0.1:0.7"], abs=1e-3)
+    (store / records[0]["identity"] / "detections.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"detections\.json is missing.*compute it again with `anew`"):
+        replay.resampled(["full"], records[:1], store, data.annotations)
 
 
 def test_rules_change_what_comes_after_training_alone() -> None:
@@ -237,9 +240,7 @@ def test_labels_lie_beyond_the_two_thresholds() -> None:
 def opened(task: Task) -> explorer.Explorer:
     names = story.clear_videos(task.data.annotations, task.test, count=2)
     truth = {name: task.snippet_truth(name).astype(np.float64) for name in names}
-    scores = {branch: scored(task, truth) for branch in ("cbp", "fused")}
-    segments = story.instances(task.data.annotations, names)
-    return explorer.Explorer(scores, segments, task.batches.grid, task.batches.classes, task.config.localize)
+    return explorer.Explorer(task, {branch: scored(task, truth) for branch in ("cbp", "fused")})
 
 
 def test_segments_follow_the_widgets_and_never_lie_over_a_better_one(opened: explorer.Explorer) -> None:

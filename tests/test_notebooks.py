@@ -47,7 +47,8 @@ def assert_whole(out: Path, dataset: str, name: str) -> None:
     assert outputs.count("image/png") >= 1
     (path,) = (out.parent / "results").glob(f"*/{dataset}/{name}/record.json")
     record, folder = read_record(path), path.parent
-    assert folder.parts[-3] == ("random-weights" if name == "06_your_videos" else record["source"])
+    source = "drawn" if record["structure"] == "simulated" else record["source"]
+    assert folder.parts[-3] == ("random-weights" if name == "06_your_videos" else source)
     # what 04 claims is about trained branches, and it asks nothing of the few updates of profile ci
     assert record["claims"] or name == "04_complementarity"
     assert all(claim["holds"] for claim in record["claims"])
@@ -80,7 +81,7 @@ def test_it_runs_where_there_are_no_data_at_all(tmp_path: Path, monkeypatch: pyt
     done = papermill("01_data", tmp_path / "out.ipynb", source="simulated", seeds="[5]")
     assert done.returncode == 0, done.stderr[-3000:]
     assert_whole(tmp_path / "out.ipynb", "thumos14", "01_data")
-    record = read_record(tmp_path / "results/simulated/thumos14/01_data/record.json")
+    record = read_record(tmp_path / "results/drawn/thumos14/01_data/record.json")
     assert record["structure"] == "simulated"
     assert record["parameters"]["seeds"] == [5]
     assert all(about["simulated"] for about in record["files"].values())
@@ -117,7 +118,7 @@ def test_a_cluster_that_loses_a_worker_computes_all_that_the_ablation_needs(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    crew = [faulty.started(faulty.scheduler, port), *(faulty.started(faulty.worker, port) for _ in range(3))]
+    workers = [faulty.started(faulty.scheduler, port), *(faulty.started(faulty.worker, port) for _ in range(3))]
     command = [sys.executable, "-m", "wtal_lib.cli", "sweep", str(tmp_path / "grid.yaml"), "--out", str(results)]
     try:
         while socket.socket().connect_ex(("127.0.0.1", port)):
@@ -126,10 +127,10 @@ def test_a_cluster_that_loses_a_worker_computes_all_that_the_ablation_needs(
         while not list(results.rglob("runs/*/record.json")):
             assert sweep.poll() is None
             time.sleep(0.05)
-        crew[1].kill()
+        workers[1].kill()
         assert sweep.wait(timeout=600) == 0
     finally:
-        for process in crew:
+        for process in workers:
             process.kill()
     computed = {path: path.stat().st_mtime_ns for path in results.rglob("runs/*/record.json")}
     done = papermill("03_ablation", tmp_path / "out.ipynb", seeds="[0]")

@@ -9,7 +9,7 @@ import html
 import io
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +19,11 @@ from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from wtal_lib.data.segments import Detections, Grid, tiou
+from wtal_lib.data.segments import Detections, tiou
 from wtal_lib.figures.style import FULL_WIDTH
 from wtal_lib.figures.video import timeline
-from wtal_lib.method.config import Localize
 from wtal_lib.method.localize import localize
-from wtal_lib.runs.run import Scores
+from wtal_lib.runs.run import Scores, Task
 
 
 def live(every: float = 0.3) -> Callable[[object], None]:
@@ -59,23 +58,23 @@ class Explorer:
     ``widgets`` holds them by name; :meth:`picture` is what they now show, as PNG.
     """
 
-    def __init__(
-        self,
-        scores: Scores,
-        truth: Mapping[str, Mapping[str, np.ndarray]],
-        grid: Grid,
-        classes: tuple[str, ...],
-        config: Localize,
-    ) -> None:
-        """``truth`` holds the segments (m, 2), seconds, by video and class; its first video is shown first."""
-        self.scores, self.truth, self.grid, self.classes, self.config = scores, truth, grid, classes, config
-        first = next(iter(truth))
+    def __init__(self, task: Task, scores: Scores) -> None:
+        """``scores`` by branch of some videos of the task, each with an instance; the first one is shown first."""
+        self.scores, self.grid, self.classes = scores, task.batches.grid, task.batches.classes
+        self.config = config = task.config.localize
+        self.truth: dict[str, dict[str, np.ndarray]] = {}
+        for video in (task.data.annotations.videos[name] for name in next(iter(scores.values()))):
+            label_m = np.array(video.instance_labels)
+            self.truth[video.name] = {
+                label: video.segments[label_m == label] for label in dict.fromkeys(label_m.tolist())
+            }
+        first = next(iter(self.truth))
         style = {"description_width": "11em"}
         share: dict[str, Any] = {"min": 0.0, "max": 1, "step": 0.05}
         count: dict[str, Any] = {"min": 1, "max": 40, "step": 1}
         self.widgets: dict[str, Any] = {
-            "video": ipywidgets.Dropdown(options=list(truth), value=first, description="video", style=style),
-            "label": ipywidgets.Dropdown(options=list(truth[first]), description="class", style=style),
+            "video": ipywidgets.Dropdown(options=list(self.truth), value=first, description="video", style=style),
+            "label": ipywidgets.Dropdown(options=list(self.truth[first]), description="class", style=style),
             "cuts": ipywidgets.FloatRangeSlider(value=(config.low, config.high), description="cut between", **share),
             "levels": ipywidgets.IntSlider(config.thresholds, description="levels", **count),
             "outer": ipywidgets.FloatSlider(config.outer, description="margins of contrast", **share),

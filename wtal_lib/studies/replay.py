@@ -80,12 +80,18 @@ def resampled(
         store: holds the runs.
         annotations: whose test videos are resampled.
         branch: whose detections are scored.
+
+    Raises:
+        FileNotFoundError: a run's detections are gone.
     """
     protocol = get_dataset(annotations.dataset).headline
     truth, name = ground_truth(annotations, protocol), "" if branch == "fused" else f"_{branch}"
     matchings: dict[str, list[Any]] = {}
     for row, record in zip(rows, runs, strict=True):
-        found = read_detections(store / record["identity"] / f"detections{name}.json", annotations)
+        file = store / record["identity"] / f"detections{name}.json"
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing, of a run whose record is there; compute it again with `anew`")
+        found = read_detections(file, annotations)
         matchings.setdefault(row, []).append(match(found, truth, protocol.means[0][1]))
     return {row: statistics.resampled(of) for row, of in matchings.items()}
 

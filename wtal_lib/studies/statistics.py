@@ -21,9 +21,6 @@ from wtal_lib.score.metrics import Matching
 LEVEL = 0.95
 "Confidence that an interval holds the difference"
 
-BETTER, WORSE, NONE = "better", "worse", "no difference shown"
-"Verdicts: the interval lies above 0, below 0, or holds 0 (or is unknown)"
-
 
 class Interval(NamedTuple):
     """A difference, and the interval that holds it with a confidence of :data:`LEVEL`; nan where it is unknown."""
@@ -34,8 +31,8 @@ class Interval(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse`` or ``no difference shown``."""
-        return BETTER if self.low > 0 else WORSE if self.high < 0 else NONE
+        """``better``, ``worse``, or ``no difference shown`` where the interval holds 0 or is unknown."""
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "no difference shown"
 
 
 def over_videos_and_seeds(ours_rs: Float[np.ndarray, "r s"], base_rs: Float[np.ndarray, "_ _"]) -> Interval:

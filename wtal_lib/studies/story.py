@@ -1,9 +1,9 @@
-"""One short training looked at in a few videos: the scores of both branches at each turn, and what they are taught."""
+"""One short training looked at in a few videos: scores of both branches at each turn, confidence, pseudo-labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +20,7 @@ from wtal_lib.runs.sources import Data
 from wtal_lib.studies.complementarity import ByVideo, normalized_cas
 
 
-@dataclass(frozen=True, eq=False)
-class Chapter:
+class Chapter(NamedTuple):
     """The branches at one point of the training."""
 
     scores: Scores
@@ -84,15 +83,6 @@ def labels(
 def curves(task: Task, scores: Mapping[str, ByVideo], video: str, c: int) -> dict[str, Float[np.ndarray, " _"]]:
     """By branch, its CAS of one class in one video, normalized to [0, 1]."""
     return {branch: normalized_cas(task, {video: of[video]})[video][:, c] for branch, of in scores.items()}
-
-
-def instances(annotations: Annotations, videos: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:
-    """By video and class, the annotated segments (m, 2), seconds."""
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for video in (annotations.videos[name] for name in videos):
-        label_m = np.array(video.instance_labels)
-        found[video.name] = {label: video.segments[label_m == label] for label in dict.fromkeys(video.instance_labels)}
-    return found
 
 
 def clear_videos(annotations: Annotations, names: Sequence[str], share: float = 1 / 3, count: int = 1) -> list[str]:

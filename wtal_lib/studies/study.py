@@ -67,8 +67,8 @@ class Study(Data):
 
     @property
     def runs(self) -> Path:
-        """The store of the runs that all notebooks on these data share."""
-        return self.folder.parent / "runs"
+        """The store of the runs that all notebooks on these data and `wtal sweep` share."""
+        return self.folder.parents[2] / self.source / self.dataset / "runs"
 
     def simulated_parts(self, rests_on: RestsOn = "features") -> str:
         """What is simulated in a result; empty when nothing is."""

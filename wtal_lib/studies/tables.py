@@ -208,16 +208,16 @@ def _by_seed(frame: pd.DataFrame, base: str, by: str) -> dict[str, pd.Series]:
 
 
 def gap_closed(
-    frame: pd.DataFrame, low: str = "late fusion", ours: str = "full", high: str = "supervised"
+    frame: pd.DataFrame, low: str = "late fusion", middle: str = "full", high: str = "supervised"
 ) -> pd.DataFrame:
     """Of each seed, the share of the gap between two lines' means that a third one closes; its mean in the last row.
 
     A bound that does not lie above the low line leaves nothing to close (nan).
     """
-    table = frame.pivot_table(index="seed", columns="line", values="mean")[[low, ours, high]]
+    table = frame.pivot_table(index="seed", columns="line", values="mean")[[low, middle, high]]
     table.loc["mean"] = table.mean()
     gap = table[high] - table[low]
-    table["closed"] = (table[ours] - table[low]) / gap.where(gap > 0)
+    table["closed"] = (table[middle] - table[low]) / gap.where(gap > 0)
     return table.rename_axis(columns=None).reset_index().astype({"seed": str})
 
 
