@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from wtal_lib.data.segments import I3D_GRID, Grid
 
 
@@ -23,7 +25,7 @@ class Protocol:
     videos: int
     "number of test videos it scores on the complete annotations"
     excluded: frozenset[str] = frozenset()
-    "test videos it leaves out"
+    "test videos it leaves out; the record says why"
     snippets: bool = False
     "ground truth is rounded to snippets of 0.64 s (CO2-Net family), which collapses the shortest instances"
     ignore_ambiguous: bool = False
@@ -32,7 +34,7 @@ class Protocol:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """One dataset; another is one more record in :data:`DATASETS`."""
+    """One dataset, as ``published/<name>.json`` records it."""
 
     name: str
     "as parameters, folders and protocols spell it"
@@ -50,8 +52,6 @@ class Dataset:
     "beginnings, in lower case, of the names of files and folders that belong to it and to no other dataset"
     source: str
     "where its annotations can be had"
-    published: Path
-    "table of published results"
     prompt_spelling: Mapping[str, str] = field(default_factory=dict)
     "words for class names that a text encoder would misread; for prompts only"
     subsets: Mapping[str, str] = field(default_factory=lambda: {"train": "training", "test": "validation"})
@@ -72,101 +72,18 @@ class Dataset:
         """The protocol under which results are reported unless another is named."""
         return self.protocols[0]
 
+    @property
+    def published(self) -> Path:
+        """The csv table of published results."""
+        return _FOLDER / f"{self.name}.csv"
 
-_PUBLISHED = Path(__file__).parent / "published"
 
-_TENTHS = tuple(i / 10 for i in range(1, 8))
-_TWENTIETHS = tuple(i / 20 for i in range(10, 20))
+_FOLDER = Path(__file__).parent / "published"
 
-_BEYOND_END = "video_test_0000270"  # 22 of its 29 instances lie beyond its end, and it has no video-level label
-_ALL_AMBIGUOUS = "video_test_0001292"  # all its segments are ambiguous; already missing from the W-TALC pack
-_MISLABELLED = "video_test_0001496"  # labelled FrisbeeCatch, while all its instances are CricketShot
-_THUMOS14_VARIANTS = (
-    ("210-seconds", {_BEYOND_END, _ALL_AMBIGUOUS, _MISLABELLED}),  # CoLA family
-    ("211-seconds", {_BEYOND_END, _ALL_AMBIGUOUS}),
-    ("212-seconds", {_ALL_AMBIGUOUS}),
-    ("212-snippets", {_ALL_AMBIGUOUS}),  # CO2-Net family
-)
-
-THUMOS14 = Dataset(
-    name="thumos14",
-    title="THUMOS14",
-    classes=(
-        *("BaseballPitch", "BasketballDunk", "Billiards", "CleanAndJerk", "CliffDiving", "CricketBowling"),
-        *("CricketShot", "Diving", "FrisbeeCatch", "GolfSwing", "HammerThrow", "HighJump", "JavelinThrow", "LongJump"),
-        *("PoleVault", "Shotput", "SoccerPenalty", "TennisSwing", "ThrowDiscus", "VolleyballSpiking"),
-    ),
-    prompt_spelling={"Shotput": "shot put"},
-    templates=(  # class names are nouns: baseball pitch
-        "a video of a person doing {}.",
-        "a photo of a person doing {}.",
-        "a video of an athlete during a {}.",
-        "a video of {}.",
-    ),
-    protocols=tuple(
-        Protocol(
-            name=f"thumos14-{name}{suffix}",
-            dataset="thumos14",
-            iou=_TENTHS,
-            means=(("0.1:0.7", _TENTHS), ("0.1:0.5", _TENTHS[:5]), ("0.3:0.7", _TENTHS[2:])),
-            videos=213 - len(excluded),
-            excluded=frozenset(excluded),
-            snippets="snippets" in name,
-            ignore_ambiguous=bool(suffix),
-        )
-        for suffix in ("", "-ambiguous")
-        for name, excluded in _THUMOS14_VARIANTS
-    ),
-    folders=("thumos14", "thumos"),
-    prefixes=("thumos",),
-    source="github.com/harlanhong/MM2021-CO2-Net (Thumos14reduced-Annotations) or"
-    " github.com/Pilhyeon/Learning-Action-Completeness-from-Points (gt.json)",
-    published=_PUBLISHED / "thumos14.csv",
-    subsets={"train": "validation", "test": "test"},
-    wtalc_prefix="Thumos14reduced",
-    native_rate=True,
-)
-
-ACTIVITYNET12 = Dataset(
-    name="activitynet12",
-    title="ActivityNet1.2",
-    classes=tuple(
-        """Archery|Ballet|Bathing dog|Belly dance|Breakdancing|Brushing hair|Brushing teeth|Bungee jumping|
-Cheerleading|Chopping wood|Clean and jerk|Cleaning shoes|Cleaning windows|Cricket|Cumbia|Discus throw|Dodgeball|
-Doing karate|Doing kickboxing|Doing motocross|Doing nails|Doing step aerobics|Drinking beer|Drinking coffee|
-Fixing bicycle|Getting a haircut|Getting a piercing|Getting a tattoo|Grooming horse|Hammer throw|Hand washing clothes|
-High jump|Hopscotch|Horseback riding|Ironing clothes|Javelin throw|Kayaking|Layup drill in basketball|Long jump|
-Making a sandwich|Mixing drinks|Mowing the lawn|Paintball|Painting|Ping-pong|Plataform diving|Playing accordion|
-Playing badminton|Playing bagpipes|Playing field hockey|Playing flauta|Playing guitarra|Playing harmonica|
-Playing kickball|Playing lacrosse|Playing piano|Playing polo|Playing racquetball|Playing saxophone|Playing squash|
-Playing violin|Playing volleyball|Playing water polo|Pole vault|Polishing forniture|Polishing shoes|Preparing pasta|
-Preparing salad|Putting on makeup|Removing curlers|Rock climbing|Sailing|Shaving|Shaving legs|Shot put|
-Shoveling snow|Skateboarding|Smoking a cigarette|Smoking hookah|Snatch|Spinning|Springboard diving|
-Starting a campfire|Tai chi|Tango|Tennis serve with ball bouncing|Triple jump|Tumbling|Using parallel bars|
-Using the balance beam|Using the pommel horse|Using uneven bars|Vacuuming floor|Walking the dog|Washing dishes|
-Washing face|Washing hands|Windsurfing|Wrapping presents|Zumba""".replace("\n", "").split("|")
-    ),
-    prompt_spelling={
-        **{"Plataform diving": "platform diving", "Playing flauta": "playing flute"},
-        **{"Playing guitarra": "playing guitar", "Polishing forniture": "polishing furniture"},
-    },
-    templates=(  # class names are mostly verbs: walking the dog
-        "a video of a person {}.",
-        "a photo of a person {}.",
-        "a video of people {}.",
-        "a video of {}.",
-    ),
-    protocols=(Protocol("activitynet12-val", "activitynet12", _TWENTIETHS, (("0.5:0.95", _TWENTIETHS),), videos=2383),),
-    folders=("activitynet12", "activitynet", "activitynet13", "anet", "anet12", "anet13"),
-    prefixes=("activity", "anet"),
-    source="github.com/naraysa/3c-net (ActivityNet1.2-Annotations) or activity-net.org (v1.2 json)",
-    published=_PUBLISHED / "activitynet12.csv",
-    wtalc_prefix="ActivityNet1.2",
-    youtube=True,
-    within="ActivityNet",
-)
-
-DATASETS: dict[str, Dataset] = {one.name: one for one in (THUMOS14, ACTIVITYNET12)}
+DATASETS: dict[str, Dataset] = {
+    name: TypeAdapter(Dataset).validate_json((_FOLDER / f"{name}.json").read_bytes())
+    for name in ("thumos14", "activitynet12")
+}
 "every known dataset by name"
 
 PROTOCOLS: dict[str, Protocol] = {one.name: one for dataset in DATASETS.values() for one in dataset.protocols}
