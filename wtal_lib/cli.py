@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -23,7 +24,6 @@ def _to_stderr(line: object) -> None:
 
 
 def _help(text: str, name: str | None = None, **options: Any) -> Parameter:
-    """How an option is shown; of its defaults, those that go without saying are not."""
     options["show_default"] = lambda value: None if value is False or value in ("", ()) else value
     return Parameter(name, help=text, negative=(), allow_repeating=True, **options)
 
@@ -121,8 +121,7 @@ def run(
 
     for wrong in (change for change in changes if "=" not in change):
         raise ValueError(f"--set takes FIELD=VALUE, as schedule.period=25, got {wrong!r}")
-    fields = dict(change.split("=", 1) for change in changes)
-    config = presets.preset(preset, dataset, profile, seed, **fields)
+    config = presets.preset(preset, dataset, profile, seed, **dict(change.split("=", 1) for change in changes))
     data = sources.open_data(sources.Spec(dataset, source, data_root, profile, setting=setting))
     results = records.project_root() / "results" / data.source / data.dataset / "runs"
     folder = out or results / run.Task(config, data).identity
@@ -276,6 +275,7 @@ def prune(
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 what was asked for is not so, 2 unusable input (one line says why), 130 Ctrl-C."""
+    gc.set_threshold(50_000)  # imports and json make no garbage: look for it less often than every 700 objects
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # symbols that the terminal lacks
