@@ -22,12 +22,16 @@ SUFFIXES = (
 )
 "of the files of a folder that are taken for videos"
 
+NO_FRAME = (
+    "{} has a video stream but not one frame of it can be decoded: it is empty, damaged or protected (DRM); "
+    "play it to check, and convert it to H.264 if it plays"
+)
+
 
 def videos_in(paths: Iterable[str | Path]) -> list[Path]:
     """The video files among ``paths``: files as they are, folders by what is in them, in order of their names.
 
-    Raises:
-        FileNotFoundError: there is no such file or folder, or no video in a folder.
+    Raises FileNotFoundError for a path that does not exist and a folder without videos.
     """
     videos: list[Path] = []
     for path in map(Path, paths):
@@ -42,7 +46,7 @@ def videos_in(paths: Iterable[str | Path]) -> list[Path]:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the file says of its (first, or best) video stream."""
+    """Properties of the best video stream of a file."""
 
     duration: float
     "seconds from the start of the file to the end of the last frame"
@@ -71,11 +75,10 @@ def probe(path: str | Path) -> VideoInfo:
     Raises FileNotFoundError for a file that is not there, ValueError for one without a picture that can be decoded.
     """
     with _opened(path) as (container, stream):
-        first = next((frame for _, frame in _decoded(container, stream, 0.0)), None)
+        first = next((frame for _, frame in _decoded(container, stream)), None)
         if first is None:
-            raise ValueError(_no_frame(path))
-        turned = round(first.rotation / 90) % 2
-        size = (first.height, first.width) if turned else (first.width, first.height)
+            raise ValueError(NO_FRAME.format(path))
+        size = (first.height, first.width) if round(first.rotation / 90) % 2 else (first.width, first.height)
         rate, codec = _rate(stream), stream.codec_context.name
         seconds = 0.0
         if stream.duration:
@@ -96,36 +99,40 @@ def frames(path: str | Path, times_s: Sequence[float] | Float[np.ndarray, " t"])
     times = np.asarray(times_s, dtype=np.float64)
     if times.ndim != 1 or not np.isfinite(times).all() or (np.diff(times) < 0).any():
         raise ValueError(f"times must be finite seconds in ascending order, got {times_s}")
-    return _read(Path(path), times)
+    return _read(path, deque(times.tolist()))
 
 
-def _read(path: Path, times: np.ndarray) -> Iterator[Frame]:
+def _read(path: str | Path, pending: deque[float]) -> Iterator[Frame]:
     with _opened(path) as (container, stream):
-        pending = deque(times.tolist())
         shown: tuple[float, Any] | None = None
-        given: Frame | None = None
         for time, frame in _towards(container, stream, pending):
-            while pending and pending[0] < time:
-                given = _picture(pending.popleft(), *(shown or (time, frame)), given)
-                yield given
+            yield from _until(time, pending, *(shown or (time, frame)))
             if not pending:
                 return
             shown = time, frame
         if shown is None:
-            raise ValueError(_no_frame(path))
-        end = shown[0] + max(float((getattr(shown[1], "duration", 0) or 0) * stream.time_base), 1 / _rate(stream))
+            raise ValueError(NO_FRAME.format(path))
+        time, frame = shown
+        end = time + max(float((getattr(frame, "duration", 0) or 0) * stream.time_base), 1 / _rate(stream))
+        yield from _until(end, pending, time, frame)
+
+
+def _until(end: float, pending: deque[float], time: float, frame: Any) -> Iterator[Frame]:
+    """The frame, upright, for each of the ``pending`` times before ``end``, which are removed."""
+    if pending and pending[0] < end:
+        image = frame.to_ndarray(format="rgb24")
+        image = np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
         while pending and pending[0] < end:
-            given = _picture(pending.popleft(), *shown, given)
-            yield given
+            yield Frame(pending.popleft(), time, image)
 
 
 def _towards(container: Any, stream: Any, pending: deque[float]) -> Iterator[tuple[float, Any]]:
     """Frames in order of presentation; seeks ahead while the first of ``pending`` is far."""
-    origin, spacing, key = _origin(container), 0.0, np.inf
+    spacing, key = 0.0, np.inf
     sought, landed, reading, trusted = np.nan, True, True, True
     while reading:
         reading = False
-        for time, frame in _decoded(container, stream, origin):
+        for time, frame in _decoded(container, stream):
             if frame.key_frame:
                 spacing, key = max(spacing, time - key), time
             if not landed and time > pending[0]:  # the first frame after a seek is too late
@@ -135,29 +142,20 @@ def _towards(container: Any, stream: Any, pending: deque[float]) -> Iterator[tup
             far = frame.time is not None and pending[0] - time > max(SEEK_GAP, 2 * spacing)
             if far and trusted and sought != pending[0]:
                 sought = pending[0]
-                if _jump(container, stream, sought + origin):
+                if _jump(container, stream, sought + _origin(container)):
                     landed, reading, key = False, True, np.inf
                     break
         if not (landed or reading):  # the file's index is wrong: read all frames, from the first on
             landed, trusted, reading = True, False, _jump(container, stream, 0.0)
 
 
-def _picture(asked: float, time: float, frame: Any, given: Frame | None) -> Frame:
-    """The frame as an upright RGB array; the array of the frame given before where it is the same one."""
-    if given is not None and given.time == time:
-        return given._replace(asked=float(asked))
-    image = frame.to_ndarray(format="rgb24")
-    quarters = round(frame.rotation / 90)
-    return Frame(float(asked), time, np.ascontiguousarray(np.rot90(image, quarters)))
-
-
-def _decoded(container: Any, stream: Any, origin: float) -> Iterator[tuple[float, Any]]:
+def _decoded(container: Any, stream: Any) -> Iterator[tuple[float, Any]]:
     """Time (seconds) and frame of all frames that decode, in order of presentation."""
     untimed = 0
     for packet in _readable(container.demux(stream)):
         with suppress(av.error.InvalidDataError):
             for frame in packet.decode():
-                time = untimed / _rate(stream) if frame.time is None else frame.time - origin
+                time = untimed / _rate(stream) if frame.time is None else frame.time - _origin(container)
                 untimed += frame.time is None
                 if not frame.is_corrupt:
                     yield time, frame
@@ -200,16 +198,15 @@ def _counted(path: str | Path) -> float:
 @contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
     """Container and video stream of a local file, ready to decode on all cores."""
-    path = Path(path)
-    if not path.exists():
+    if not Path(path).exists():
         raise FileNotFoundError(f"no such video file: {path}")
-    if path.is_dir():
+    if Path(path).is_dir():
         raise ValueError(f"expected a video file, got the folder {path}")
     try:  # local files only: a playlist inside a stranger's file must not reach the network
         container = av.open(f"file:{path}", metadata_errors="replace", options={"protocol_whitelist": "file"})
+    except PermissionError:
+        raise
     except av.error.FFmpegError as error:
-        if isinstance(error, PermissionError):
-            raise
         raise ValueError(
             f"{path} cannot be read as a video ({error.strerror}): expected mp4, mkv, webm, avi or the like, whole; "
             "if it was downloaded, download it again"
@@ -223,10 +220,3 @@ def _opened(path: str | Path) -> Iterator[tuple[Any, Any]]:
             raise ValueError(f"{path} uses a video codec that this ffmpeg cannot decode; convert it to H.264 first")
         stream.thread_type = "AUTO"
         yield container, stream
-
-
-def _no_frame(path: str | Path) -> str:
-    return (
-        f"{path} has a video stream but not one frame of it can be decoded: it is empty, damaged or protected (DRM); "
-        "play it to check, and convert it to H.264 if it plays"
-    )

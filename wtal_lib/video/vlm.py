@@ -36,22 +36,19 @@ _LIBRARY: list[torch.library.Library] = []  # schemas live as long as their libr
 
 
 def import_open_clip() -> ModuleType:
-    """Import ``open_clip``, also where torchvision was built for another torch than the one installed.
+    """Import ``open_clip``, also where torchvision's compiled half does not fit the installed torch.
 
-    On import torchvision registers shapes for two operators of its compiled half. Where that half cannot be loaded (a
-    CUDA build beside a CPU torch), it fails with ``operator torchvision::nms does not exist``. The two operators are
-    declared first where they are missing; nothing here calls them.
+    There its import fails with ``operator torchvision::nms does not exist``; the missing operators are declared first.
     """
     spec = importlib.util.find_spec("torchvision")
     if spec is not None and spec.origin is not None and not _LIBRARY:
         for compiled in Path(spec.origin).parent.glob("_C*"):
             with suppress(OSError):
                 torch.ops.load_library(str(compiled))
-        missing = [s for s in TORCHVISION_SCHEMAS if not hasattr(torch.ops.torchvision, s.partition("(")[0])]
-        if missing:
-            _LIBRARY.append(torch.library.Library("torchvision", "FRAGMENT"))
-        for schema in missing:
-            _LIBRARY[0].define(schema)
+        for schema in TORCHVISION_SCHEMAS:
+            if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
+                _LIBRARY.append(torch.library.Library("torchvision", "FRAGMENT"))
+                _LIBRARY[-1].define(schema)
     import open_clip
 
     return open_clip
@@ -89,8 +86,7 @@ class Vlm:
     @torch.inference_mode()
     def encode_images(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
         """Unit float32 rows of preprocessed images."""
-        dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
-        rows = self.model.encode_image(images.to(self.device, dtype, non_blocking=True))
+        rows = self.model.encode_image(images.to(self.device, getattr(torch, self.precision), non_blocking=True))
         return normalize(rows.float(), dim=1)
 
 
@@ -99,8 +95,7 @@ def wrap(model: Any, name: str, pretrained: str, tokenizer: Callable[..., Tensor
     open_clip = import_open_clip()
     settings = getattr(model.visual, "preprocess_cfg", {"size": getattr(model.visual, "image_size", 224)})
     preprocess = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**settings), is_train=False)
-    if tokenizer is None:
-        tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
+    tokenizer = tokenizer or open_clip.SimpleTokenizer(context_length=model.context_length)
     return Vlm(model.eval().requires_grad_(False), preprocess, tokenizer, name, pretrained, **known)
 
 
@@ -133,32 +128,26 @@ def load(
     model = model if ":" in model else model.replace("/", "-")
     if ":" not in model and model not in open_clip.list_models():
         raise ValueError(f"unknown open_clip model {model!r}; {_nearest(model, open_clip.list_models())}")
-    tag = open_clip.get_pretrained_cfg(model, pretrained)
-    weights = None if pretrained == RANDOM or ":" in model else pretrained
-    if weights is not None and not tag:
-        _check_file(model, weights, open_clip.list_pretrained_tags_by_model(model))
+    tag, wanted = open_clip.get_pretrained_cfg(model, pretrained), pretrained != RANDOM
+    from_file = wanted and ":" not in model and not tag
+    if from_file:
+        _check_file(model, pretrained, open_clip.list_pretrained_tags_by_model(model))
+    options = dict.fromkeys(("load_weights", "pretrained_text", "require_pretrained"), wanted)
+    options |= {"force_quick_gelu": bool(tag.get("quick_gelu"))}
+    weights = pretrained if wanted and ":" not in model else None
     try:
         with _hub(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            built = open_clip.create_model(
-                model,
-                weights,
-                load_weights=pretrained != RANDOM,
-                precision=PRECISIONS[precision],
-                device=device,
-                force_quick_gelu=bool(tag.get("quick_gelu")),
-                pretrained_text=pretrained != RANDOM,
-                require_pretrained=pretrained != RANDOM,
-            )
+            built = open_clip.create_model(model, weights, precision=PRECISIONS[precision], device=device, **options)
             tokenizer = open_clip.get_tokenizer(model)
     except (RuntimeError, OSError, ImportError) as error:
-        if weights is not None and not tag:
-            raise ValueError(f"{weights} does not hold weights of {model}: {_first_line(error)}") from error
+        if from_file:
+            raise ValueError(f"{pretrained} does not hold weights of {model}: {_first_line(error)}") from error
         raise ConnectionError(_no_weights(model, pretrained, tag, error)) from error
-    origin: dict[str, Any] = {"seed": seed} if pretrained == RANDOM else {}
-    if weights is not None and not tag:
-        with open(weights, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            pretrained, origin = Path(weights).name, {"sha256": hashlib.sha256(content).hexdigest()}
+    origin: dict[str, Any] = {} if wanted else {"seed": seed}
+    if from_file:
+        with open(pretrained, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            pretrained, origin = Path(pretrained).name, {"sha256": hashlib.sha256(content).hexdigest()}
     vlm = wrap(built, model, pretrained, tokenizer, precision=precision, origin=origin)
     if text_only:
         built.visual = None
@@ -176,13 +165,11 @@ def _check_file(model: str, weights: str, tags: Sequence[str]) -> None:
     if not path.is_file():
         if path.suffix in (".safetensors", ".pt", ".pth", ".bin") or len(path.parts) > 1:
             raise FileNotFoundError(f"no checkpoint file {weights}")
-        raise ValueError(
-            f"unknown weights {weights!r} for {model}: neither a file nor a tag; {_nearest(weights, tags)}"
-        )
-    if path.suffix == ".safetensors":
-        return
+        what = f"unknown weights {weights!r} for {model}: neither a file nor a tag"
+        raise ValueError(f"{what}; {_nearest(weights, tags)}")
     try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if path.suffix != ".safetensors":
+            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         raise ValueError(
             f"{weights} is not a plain state dict and is not opened (it might run code): {_first_line(error)}; "
