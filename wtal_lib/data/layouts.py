@@ -50,23 +50,26 @@ def read_wtalc(folder: Path, dataset: str) -> Reading:
     ``extracted_fps.npy`` is wrong and ignored. Source: sujoyp/wtalc-pytorch, harlanhong/MM2021-CO2-Net
     (``wsad_dataset.py``).
     """
-    names, classes = read_names(folder / "videoname.npy"), tuple(read_names(folder / "classlist.npy"))
-    labels, segments = (_rows(folder / f"{column}.npy", len(names)) for column in ("labels", "segments"))
-    whole = _rows(folder / "labels_all.npy", len(names)) if (folder / "labels_all.npy").exists() else labels
-    subsets = _split(names, read_names(folder / "subset.npy", len(names)))
-    durations, fps = (_numbers(folder / f"{column}.npy", len(names)) for column in ("duration", "original_fps"))
-    urls = read_names(folder / "url.npy", len(names)) if (folder / "url.npy").exists() else [""] * len(names)
+    names, classes = read_column(folder / "videoname.npy", "SU"), tuple(read_column(folder / "classlist.npy", "SU"))
+    if len(set(names)) != len(names):
+        raise ValueError("some video names occur twice")
+
+    def column(name: str, kinds: str, default: Any = None) -> list[Any]:
+        path = folder / f"{name}.npy"
+        return read_column(path, kinds, len(names)) if default is None or path.exists() else default
+
+    labels, segments, unknown = column("labels", "O"), column("segments", "O"), [math.nan] * len(names)
+    whole, urls = column("labels_all", "O", labels), column("url", "SU", [""] * len(names))
+    durations, fps = column("duration", "iuf", unknown), column("original_fps", "iuf", unknown)
+    subsets = _split(dict(zip(names, column("subset", "SU"), strict=True)))
     ambiguous, notes = read_ambiguous(folder, set(names))
     known, videos = dict.fromkeys(classes), []
     for i, name in enumerate(names):
         with readable(folder, f"labels and segments of {name}", REMEDY):
             instances, labelled = _labels(labels[i], known), tuple(dict.fromkeys(_labels(whole[i], known)))
             table = segment_table(segments[i], len(instances))
-        extra = ambiguous.get(name, NONE)
-        videos.append(Video(name, subsets[i], durations[i], labelled, instances, table, extra, fps[i], urls[i][-11:]))
-    with readable(folder, "one row a video", REMEDY):
-        if len(set(names)) != len(names):
-            raise ValueError("some video names occur twice")
+        rest = (ambiguous.get(name, NONE), float(fps[i]), urls[i][-11:])
+        videos.append(Video(name, subsets[name], float(durations[i]), labelled, instances, table, *rest))
     return classes, videos, notes
 
 
@@ -76,22 +79,19 @@ def read_database(path: Path, dataset: str) -> Reading:
     Segments may be strings; ``Ambiguous`` instances become ambiguous segments; videos without annotations
     (ActivityNet's testing set) are left out. ActivityNet 1.3, which holds 1.2, is cut to the 100 classes.
     """
-    content = read_json(path, "a json database of videos", REMEDY)
-    known = get_dataset(dataset)
-    notes: list[str] = []
+    content, known = read_json(path, "a json database of videos", REMEDY), get_dataset(dataset)
     with readable(path, "a json object with a `database` of videos, each with subset and annotations", REMEDY):
-        database = content.get("database", content)
-        empty = [name for name, entry in database.items() if not entry["annotations"]]
-        notes += [f"{len(empty)} videos without annotations are left out: {', '.join(empty[:3])}"] if empty else []
-        database = {name: entry for name, entry in database.items() if entry["annotations"]}
-        split = _split(list(database), [str(entry.get("subset", "")) for entry in database.values()])
-        subsets = dict(zip(database, split, strict=True))
-        everything = {item["label"] for entry in database.values() for item in entry["annotations"]} - {AMBIGUOUS}
-    if known.within and everything > set(known.classes):
+        everything = content.get("database", content)
+        database = {name: entry for name, entry in everything.items() if entry["annotations"]}
+        subsets = _split({name: str(entry.get("subset", "")) for name, entry in database.items()})
+        classes = {item["label"] for entry in database.values() for item in entry["annotations"]} - {AMBIGUOUS}
+    empty = [name for name in everything if name not in database]
+    notes = [f"{len(empty)} videos without annotations are left out: {', '.join(empty[:3])}"] if empty else []
+    if known.within and classes > set(known.classes):
         inside = (n for n, entry in database.items() if all(a["label"] in known.classes for a in entry["annotations"]))
         database = {name: database[name] for name in inside}
         cut = f"cut to the {len(database)} videos of the {len(known.classes)}"
-        notes.append(f"{known.within} with {len(everything)} classes, {cut}")
+        notes.append(f"{known.within} with {len(classes)} classes, {cut}")
     beside, more = read_ambiguous(path.parent, set(database))
     videos = []
     for name, entry in database.items():
@@ -120,39 +120,45 @@ def read_class_texts(folder: Path, dataset: str) -> Reading:
     classes = get_dataset(dataset).classes
     found: dict[str, list[tuple[str, Any]]] = {}
     for label in classes:
-        for path in sorted(folder.glob(f"{label}_*.txt")):
-            for name, pair in _text_segments(path):
-                found.setdefault(name, []).append((label, pair))
+        for name, pair in _text_segments(folder, label):
+            found.setdefault(name, []).append((label, pair))
     ambiguous, notes = read_ambiguous(folder, set(found))
-    subsets = dict(zip(found, _split(list(found), [""] * len(found)), strict=True))
+    subsets = _split(dict.fromkeys(found, ""))
     videos = []
     for name in sorted(found, key=lambda name: (subsets[name] == "test", name)):
-        instances = tuple(label for label, _ in found[name])
-        table = segment_table([pair for _, pair in found[name]], len(instances))
-        labels = tuple(dict.fromkeys(instances))
+        instances, pairs = zip(*found[name], strict=True)
+        table, labels = segment_table(list(pairs), len(pairs)), tuple(dict.fromkeys(instances))
         videos.append(Video(name, subsets[name], math.nan, labels, instances, table, ambiguous.get(name, NONE)))
     return classes, videos, notes
 
 
-def read_names(path: Path, count: int | None = None) -> list[str]:
-    """The strings of an array of strings, ``count`` of them if given.
+def read_column(path: Path, kinds: str, count: int | None = None) -> list[Any]:
+    """A column of W-TALC annotations: names (``kinds`` SU), numbers (iuf) or lists (O), ``count`` of them if given.
 
     Raises:
         UnreadableError: Anything else.
     """
-    array = read_array(path, "an array of names, as in the W-TALC annotations", REMEDY, kinds="SU")
-    with readable(path, f"{count} names, one a video", REMEDY):
-        if count is not None and array.shape != (count,):
-            raise ValueError(f"its shape is {array.shape}")
-        return [_text(item) for item in array.ravel().tolist()]
+    what = {"SU": "names", "iuf": "numbers", "O": "rows"}[kinds]
+    if kinds == "O":
+        found = read_objects(path, "an object array of lists, as in the W-TALC annotations", REMEDY)
+    else:
+        found = read_array(path, f"an array of {what}, as in the W-TALC annotations", REMEDY, kinds).ravel().tolist()
+    with readable(path, f"{len(found) if count is None else count} {what}, one a video", REMEDY):
+        if count not in (None, len(found)):
+            raise ValueError(f"it holds {len(found)} {what}")
+        if kinds == "SU":
+            return [_text(item) for item in found]
+        found = [row.tolist() if isinstance(row, np.ndarray) else row for row in found]
+        if kinds == "O" and not all(isinstance(row, list) for row in found):
+            raise ValueError("not every row is a list")
+    return found
 
 
 def read_ambiguous(folder: Path, known: set[str]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Ambiguous segments by video of ``Ambiguous_{val,test}.txt``, and a note on those of videos not ``known``."""
     found: dict[str, list[Any]] = {}
-    for path in sorted(folder.glob(f"{AMBIGUOUS}_*.txt")):
-        for name, pair in _text_segments(path):
-            found.setdefault(name, []).append(pair)
+    for name, pair in _text_segments(folder, AMBIGUOUS):
+        found.setdefault(name, []).append(pair)
     strangers = sorted(set(found) - known)
     notes = [f"ambiguous segments of videos that are not annotated: {', '.join(strangers)}"] if strangers else []
     return {name: segment_table(pairs, len(pairs)) for name, pairs in found.items() if name in known}, notes
@@ -167,17 +173,18 @@ def segment_table(pairs: Any, count: int) -> np.ndarray:
     rows = pairs.tolist() if isinstance(pairs, np.ndarray) else pairs
     if not isinstance(rows, list) or len(rows) != count:
         raise ValueError(f"there are {len(rows) if isinstance(rows, list) else 'no'} segments for {count} labels")
+    table = []
     for pair in rows:
         if not isinstance(pair, (list, tuple, np.ndarray)) or len(pair) != 2:
             raise ValueError(f"a segment is {pair!s:.60}, no pair")
-    table = [(float(start), float(stop)) for start, stop in rows]
-    for start, stop in table:
+        start, stop = map(float, pair)
         if not 0 <= start <= stop < math.inf:
             raise ValueError(f"segment {[start, stop]} does not run forward in time, in seconds from 0")
+        table.append((start, stop))
     return np.array(table).reshape(-1, 2)
 
 
-def _split(names: list[str], spelled: list[str]) -> list[str]:
+def _split(spelled: dict[str, str]) -> dict[str, str]:
     """Train or test for each video; in THUMOS14 by the video's name, whatever the layout calls its subsets.
 
     Elsewhere: training beside validation means train and test (ActivityNet, whose testing set is not annotated; also
@@ -186,39 +193,18 @@ def _split(names: list[str], spelled: list[str]) -> list[str]:
     Raises:
         ValueError: A subset that is none of these.
     """
-    words = [word.lower() for word in spelled]
-    training = any(word.startswith("train") for word in words)
+    training = any(word.lower().startswith("train") for word in spelled.values())
     meaning = {"train": "train", "val": "test" if training else "train", "test": "test"}
-    subsets = []
-    for name, word in zip(names, words, strict=True):
+    subsets = {}
+    for name, word in spelled.items():
         if official := re.match(r"video_(val|test)", name):
-            subsets.append("train" if official[1] == "val" else "test")
-        elif start := re.match(r"train|val|test", word):
-            subsets.append(meaning[start[0]])
+            subsets[name] = "train" if official[1] == "val" else "test"
+        elif start := re.match(r"train|val|test", word.lower()):
+            subsets[name] = meaning[start[0]]
         else:
-            raise ValueError(f"{name} is in the subset {word!r:.40}, none of train, training, validation, val and test")
+            wrong = f"{name} is in the subset {word.lower()!r:.40}"
+            raise ValueError(f"{wrong}, none of train, training, validation, val and test")
     return subsets
-
-
-def _rows(path: Path, count: int) -> list[list[Any]]:
-    """The ``count`` lists of an object array."""
-    rows = read_objects(path, "an object array of lists, as in the W-TALC annotations", REMEDY)
-    with readable(path, f"{count} rows, one a video", REMEDY):
-        rows = [row.tolist() if isinstance(row, np.ndarray) else row for row in rows]
-        if len(rows) != count or not all(isinstance(row, list) for row in rows):
-            raise ValueError(f"it holds {len(rows)} rows" if len(rows) != count else "not every row is a list")
-    return rows
-
-
-def _numbers(path: Path, count: int) -> list[float]:
-    """``count`` numbers, nan for each where the file is absent."""
-    if not path.exists():
-        return [math.nan] * count
-    array = read_array(path, "an array of numbers, as in the W-TALC annotations", REMEDY, kinds="iuf")
-    with readable(path, f"{count} numbers, one a video", REMEDY):
-        if array.size != count:
-            raise ValueError(f"its shape is {array.shape}")
-        return array.ravel().astype(float).tolist()
 
 
 def _text(value: Any) -> str:
@@ -237,10 +223,10 @@ def _labels(values: list[Any], classes: Collection[str]) -> tuple[str, ...]:
     return labels
 
 
-def _text_segments(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Video and segment of each line; any run of blanks separates (``Ambiguous_test.txt`` has two after the name)."""
-    with readable(path, "lines of a video name, a start and a stop", REMEDY):
-        for line in path.read_text().splitlines():
-            if line.strip():
+def _text_segments(folder: Path, label: str) -> Iterator[tuple[str, list[str]]]:
+    """Video and segment of each line of ``label``_*.txt; any run of blanks separates (``Ambiguous_test.txt``: two)."""
+    for path in sorted(folder.glob(f"{label}_*.txt")):
+        with readable(path, "lines of a video name, a start and a stop", REMEDY):
+            for line in filter(str.strip, path.read_text().splitlines()):
                 name, start, stop = line.split()
                 yield name, [start, stop]

@@ -17,7 +17,7 @@ from wtal_lib.data.annotations import Annotations, dataset_folders, of_another
 from wtal_lib.data.cache import Add, Fault, Kept, Token, stamp
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import UnreadableError, header, read_array, read_objects
-from wtal_lib.data.layouts import read_names
+from wtal_lib.data.layouts import read_column
 from wtal_lib.data.segments import Grid, resampled
 from wtal_lib.data.vlp_pack import read_meta
 
@@ -129,9 +129,9 @@ def _joint(folder: Path, annotations: Annotations) -> Iterator[Source]:
         names = path.parent / f"{prefix}-Annotations" / "videoname.npy"
         ids = tuple(annotations.videos)
         if names.exists():
-            ids = tuple(read_names(names))
+            ids = tuple(read_column(names, "SU"))
             if not set(ids) & set(annotations.videos) and names.with_name("url.npy").exists():
-                ids = tuple(url[-11:] for url in read_names(names.with_name("url.npy")))
+                ids = tuple(url[-11:] for url in read_column(names.with_name("url.npy"), "SU"))
         grid = Grid(10, 4) if "-UNT-" in path.name else get_dataset(annotations.dataset).grid
         status, file = path.stat(), str(path)
         mark = stamp([(file, status.st_size, status.st_mtime_ns)], ids)
