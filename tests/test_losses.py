@@ -91,8 +91,8 @@ def test_videos_without_labels_weigh_nothing():
     logit, attention, mask, y = draw()
     y = torch.zeros_like(y)
     terms = losses.video_label_terms(logit, attention, mask, y, 0.25)
-    assert terms["raw"] == 0
-    assert terms["suppressed"] == 0
+    assert terms["mil_orig"] == 0
+    assert terms["mil_supp"] == 0
 
 
 def test_balanced_bce_weighs_both_sides_alike_and_is_zero_when_nothing_is_kept():
@@ -121,8 +121,8 @@ def test_distillation_raises_foreground_and_lowers_background(into):
 
 
 def test_total_adds_each_term_by_its_own_weight():
-    terms = {"raw": torch.tensor(2.0), "distill": torch.tensor(3.0)}
-    assert losses.total(terms, Losses(raw=0.5, distill=2.0)) == 7.0
+    terms = {"mil_orig": torch.tensor(2.0), "distill": torch.tensor(3.0)}
+    assert losses.total(terms, Losses(mil_orig=0.5, distill=2.0)) == 7.0
 
 
 def test_smoothing_is_a_mean_over_real_neighbours():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from wtal_lib.method.config import Branch
-from wtal_lib.method.models import CbpBranch, Convolution, Gate, Neighbours, VlpBranch, vanilla_vlp
+from wtal_lib.method.models import CbpBranch, Convolution, Gate, Vanilla, VlpBranch
 
 KINDS = ["conv", "transformer", "none"]
 
@@ -71,27 +71,27 @@ def test_convolution_equals_conv1d():
 def test_an_untrained_vlp_branch_ranks_classes_as_vanilla_vlp_up_to_a_constant_per_class():
     branch, text = vlp()
     z, mask = nn.functional.normalize(features(), dim=2), torch.ones(2, 9, dtype=torch.bool)
-    ours, vanilla = branch(z, mask).logit[..., :-1], vanilla_vlp(z, text, 20.0).logit[..., :-1]
+    ours, vanilla = branch(z, mask).logit[..., :-1], Vanilla(text, 20.0)(z, mask).logit[..., :-1]
     gap = (ours - vanilla) - (ours - vanilla).mean(dim=2, keepdim=True)
     assert torch.allclose(gap, gap[:1, :1].expand_as(gap), atol=1e-4)
 
 
 def test_vanilla_vlp_has_no_background_and_its_activations_sum_to_one():
     z = features()
-    said = vanilla_vlp(z, features(2, 1, 4)[0], 100.0)
-    assert torch.allclose(said.activation().sum(dim=2), torch.ones(2, 9))
-    assert (said.attention == 1).all()
+    output = Vanilla(features(2, 1, 4)[0], 100.0)(z, torch.ones(2, 9, dtype=torch.bool))
+    assert torch.allclose(output.activation().sum(dim=2), torch.ones(2, 9))
+    assert (output.attention == 1).all()
 
 
 def test_scores_are_activation_times_attention_and_lie_in_the_unit_interval():
-    said = cbp()(features(), torch.ones(2, 9, dtype=torch.bool))
-    assert torch.equal(said.score(), said.activation() * said.attention[..., None])
-    assert ((said.score() >= 0) & (said.score() <= 1)).all()
+    output = cbp()(features(), torch.ones(2, 9, dtype=torch.bool))
+    assert torch.equal(output.score(), output.activation() * output.attention[..., None])
+    assert ((output.score() >= 0) & (output.score() <= 1)).all()
 
 
 def test_a_single_class_is_enough():
-    said = cbp(classes=1)(features(), torch.ones(2, 9, dtype=torch.bool))
-    assert said.activation().shape == (2, 9, 1)
+    output = cbp(classes=1)(features(), torch.ones(2, 9, dtype=torch.bool))
+    assert output.activation().shape == (2, 9, 1)
 
 
 def test_a_gate_rectifies_keeps_the_mean_and_closes_the_padding():
@@ -99,18 +99,12 @@ def test_a_gate_rectifies_keeps_the_mean_and_closes_the_padding():
     mask[:, 400:] = False
     gate = Gate(0.25)
     torch.manual_seed(0)
-    said = gate.train()(x, mask)
-    assert (said[:, 400:] == 0).all()
-    assert (said[:, :400] == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
-    assert said[:, :400].mean().item() == pytest.approx(x[:, :400].mean().item(), rel=0.01)
+    output = gate.train()(x, mask)
+    assert (output[:, 400:] == 0).all()
+    assert (output[:, :400] == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert output[:, :400].mean().item() == pytest.approx(x[:, :400].mean().item(), rel=0.01)
     assert torch.equal(gate(-x, mask), torch.zeros_like(x))
     assert torch.equal(gate.eval()(x, mask), x * mask[:, :, None])
-
-
-def test_neighbours_stand_beside_each_snippet_and_get_their_gradient():
-    x = torch.arange(6.0).reshape(1, 3, 2)
-    assert Neighbours.apply(x).tolist() == [[[0, 0, 0, 1, 2, 3], [0, 1, 2, 3, 4, 5], [2, 3, 4, 5, 0, 0]]]
-    assert torch.autograd.gradcheck(Neighbours.apply, torch.rand(2, 5, 3, dtype=torch.float64, requires_grad=True))
 
 
 @pytest.mark.parametrize("trained", [True, False])
@@ -119,7 +113,7 @@ def test_what_all_images_share_does_not_drown_their_differences_in_bfloat16(trai
     nn.init.zeros_(branch.temporal.enter.weight)  # the residual is zero anyway: what is left is the comparison
     z = nn.functional.normalize(features() + 50 * torch.eye(6)[0], dim=2)
     mask = torch.ones(2, 9, dtype=torch.bool)
-    exact = branch(z, mask).logit if trained else vanilla_vlp(z, text, 20.0).logit
+    exact = branch(z, mask).logit if trained else Vanilla(text, 20.0)(z, mask).logit
     with torch.autocast("cpu", torch.bfloat16):
-        rough = branch(z, mask).logit if trained else vanilla_vlp(z, text, 20.0).logit
+        rough = branch(z, mask).logit if trained else Vanilla(text, 20.0)(z, mask).logit
     assert torch.allclose(exact[..., :-1], rough[..., :-1], atol=1e-4)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wtal_lib.method.config import PseudoLabels, Schedule
-from wtal_lib.method.pseudo_labels import confidence, evidence, label, normalised, quality
+from wtal_lib.method.pseudo_labels import class_min_max, confidence, evidence, label, quality
 from wtal_lib.method.schedule import alternate, updates
 
 MASK = torch.tensor([[True, True, True, True, False]])
@@ -12,12 +12,12 @@ SCORE = torch.tensor([[[0.2], [0.4], [0.6], [1.0], [9.0]]])
 
 
 def test_normalisation_uses_real_snippets_only():
-    assert normalised(SCORE, MASK)[0, :, 0].tolist() == pytest.approx([0, 0.25, 0.5, 1, 0])
+    assert class_min_max(SCORE, MASK)[0, :, 0].tolist() == pytest.approx([0, 0.25, 0.5, 1, 0])
 
 
 def test_a_flat_or_empty_video_is_confident_of_nothing_but_background():
-    assert (normalised(torch.ones(1, 5, 1), MASK) == 0).all()
-    assert (normalised(SCORE, torch.zeros_like(MASK)) == 0).all()
+    assert (class_min_max(torch.ones(1, 5, 1), MASK) == 0).all()
+    assert (class_min_max(SCORE, torch.zeros_like(MASK)) == 0).all()
 
 
 def test_scaling_and_shifting_a_teacher_changes_no_confidence():
@@ -30,31 +30,31 @@ def test_scaling_and_shifting_a_teacher_changes_no_confidence():
 def test_branches_that_disagree_leave_nothing_sure():
     teacher, student = torch.tensor([[[0.0], [1.0]]]), torch.tensor([[[1.0], [0.0]]])
     mask = torch.ones(1, 2, dtype=torch.bool)
-    sure = confidence(teacher, student, PseudoLabels())
-    assert not label(sure, mask, torch.ones(1, 1), PseudoLabels(), (True, True)).keep.any()
+    confident = confidence(teacher, student, PseudoLabels())
+    assert not label(confident, mask, torch.ones(1, 1), PseudoLabels(), (True, True)).keep.any()
     alone = confidence(teacher, student, PseudoLabels(confidence="teacher"))
     assert label(alone, mask, torch.ones(1, 1), PseudoLabels(), (True, True)).keep.all()
 
 
 def test_only_confident_real_snippets_of_labelled_classes_are_kept():
-    sure = torch.tensor([[[0.1, 0.9], [0.5, 0.9], [0.9, 0.9], [0.9, 0.9], [0.9, 0.9]]])
-    labels = label(sure, MASK, torch.tensor([[1.0, 0.0]]), PseudoLabels(), (True, True))
+    confident = torch.tensor([[[0.1, 0.9], [0.5, 0.9], [0.9, 0.9], [0.9, 0.9], [0.9, 0.9]]])
+    labels = label(confident, MASK, torch.tensor([[1.0, 0.0]]), PseudoLabels(), (True, True))
     assert labels.keep[0, :, 0].tolist() == [True, False, True, True, False]
     assert not labels.keep[..., 1].any()
     assert labels.target[0, [0, 2], 0].tolist() == [0, 1]
 
 
 def test_one_sided_labels_hold_one_side_only():
-    sure = torch.tensor([[[0.1], [0.5], [0.9], [0.9], [0.9]]])
+    confident = torch.tensor([[[0.1], [0.5], [0.9], [0.9], [0.9]]])
     y = torch.ones(1, 1)
-    assert label(sure, MASK, y, PseudoLabels(), (True, False)).keep[0, :, 0].tolist() == [
+    assert label(confident, MASK, y, PseudoLabels(), (True, False)).keep[0, :, 0].tolist() == [
         True,
         False,
         False,
         False,
         False,
     ]
-    assert label(sure, MASK, y, PseudoLabels(), (False, True)).keep[0, :, 0].tolist() == [
+    assert label(confident, MASK, y, PseudoLabels(), (False, True)).keep[0, :, 0].tolist() == [
         False,
         False,
         True,
@@ -64,16 +64,16 @@ def test_one_sided_labels_hold_one_side_only():
 
 
 def test_soft_targets_teach_the_confidence_itself():
-    sure = torch.tensor([[[0.1], [0.5], [0.9], [0.8], [0.9]]])
-    labels = label(sure, MASK, torch.ones(1, 1), PseudoLabels(targets="soft"), (True, True))
-    assert labels.target is sure
+    confident = torch.tensor([[[0.1], [0.5], [0.9], [0.8], [0.9]]])
+    labels = label(confident, MASK, torch.ones(1, 1), PseudoLabels(targets="soft"), (True, True))
+    assert labels.target is confident
 
 
 def test_quality_counts_by_hand():
-    sure = torch.tensor([[[0.1], [0.1], [0.9], [0.9], [0.9]]])
+    confident = torch.tensor([[[0.1], [0.1], [0.9], [0.9], [0.9]]])
     truth = torch.tensor([[[False], [True], [True], [False], [True]]])
     y = torch.ones(1, 1)
-    counts = quality(label(sure, MASK, y, PseudoLabels(), (True, True)), truth, MASK, y)
+    counts = quality(label(confident, MASK, y, PseudoLabels(), (True, True)), truth, MASK, y)
     assert counts == {
         "eligible": 4, "foreground": 2, "foreground_right": 1, "background": 2, "background_right": 1, "truth": 2,
     }  # fmt: skip

@@ -179,20 +179,20 @@ RECORD = {
         {
             "name": "warmup",
             "updates": 4,
-            "losses": {"cbp.raw": 1.0, "vlp.raw": 1.0},
+            "losses": {"cbp.mil_orig": 1.0, "vlp.mil_orig": 1.0},
             "pseudo_labels": {"cbp": {}, "vlp": {}},
         },
         {
             "name": "B",
             "updates": 6,
-            "losses": {"vlp.raw": 1.0},
+            "losses": {"vlp.mil_orig": 1.0},
             "pseudo_labels": {"vlp": COUNTS},
             "map": {"fused": 0.5},
         },
         {
             "name": "F",
             "updates": 6,
-            "losses": {"cbp.raw": 1.0},
+            "losses": {"cbp.mil_orig": 1.0},
             "pseudo_labels": {"cbp": COUNTS},
             "map": {"fused": 0.4},
         },

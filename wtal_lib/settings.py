@@ -22,13 +22,6 @@ Share = Annotated[float, Interval(ge=0, le=1)]
 Positive = Annotated[float, Gt(0)]
 PositiveInt = Annotated[int, Gt(0)]
 
-RANGES = {
-    **dict.fromkeys(("hidden", "period", "videos", "snippets", "upsample", "thresholds", "per_video"), PositiveInt),
-    **dict.fromkeys(("dropout", "background_below", "foreground_above", "pool", "average", "low", "high"), Share),
-    **{"class_threshold": Share, "cbp_share": Share, "learning_rate": Positive, "nms_sigma": Positive},
-}
-"Ranges of the fields whose types do not have them yet"
-
 EXPECTED = {"int_": "be a whole number", "string_": "be text", "greater_than_equal": "be not negative"}
 "Plainer words than pydantic's, by how its name of the error begins"
 
@@ -97,7 +90,7 @@ def coerced(value: Any, kind: Any, name: str, *, strict: bool = False) -> Any:
 def _kinds(config: Any) -> dict[str, Any]:
     """The fields of a config, each with its type and range; a plain number must not be negative."""
     hints = typing.get_type_hints(config, include_extras=True).items()
-    return {n: RANGES.get(n, Annotated[kind, Ge(0)]) if kind in (int, float) else kind for n, kind in hints}
+    return {n: Annotated[kind, Ge(0)] if kind in (int, float) else kind for n, kind in hints}
 
 
 @functools.cache

@@ -1,60 +1,19 @@
-"""The paper, readable in one sitting: branches, losses, pseudo-labels, the B/F schedule, the trainer and localization."""
+"""The paper, readable in one sitting: branches, losses, pseudo-labels, B/F schedule, trainer and localization."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "config": [
-            "Branch",
-            "Losses",
-            "PseudoLabels",
-            "Schedule",
-            "Training",
-            "Localize",
-            "Config",
-            "check",
-            "to_dict",
-            "digest",
-        ],
+        "config": ["Branch", "Losses", "PseudoLabels", "Schedule", "Training", "Localize", "Config"],
         "presets": ["preset"],
         "batches": ["Batch", "Batches"],
         "text": ["TextResidual", "PromptLearner"],
-        "models": [
-            "Output",
-            "Standardise",
-            "Gate",
-            "Neighbours",
-            "Convolution",
-            "Temporal",
-            "CbpBranch",
-            "VlpBranch",
-            "vanilla_vlp",
-        ],
-        "pooling": ["top_k_mean", "masked_mean", "smoothed"],
-        "losses": [
-            "video_cross_entropy",
-            "agreement",
-            "video_label_terms",
-            "balanced_bce",
-            "activation_logit",
-            "distillation",
-            "total",
-        ],
-        "pseudo_labels": [
-            "Labels",
-            "normalised",
-            "evidence",
-            "confidence",
-            "confident_background",
-            "confident_foreground",
-            "label",
-            "quality",
-        ],
+        "models": ["Output", "CbpBranch", "VlpBranch", "Vanilla"],
         "schedule": ["Phase", "alternate", "updates"],
-        "trainer": ["train", "teach", "update", "deterministic"],
-        "state": ["State", "fresh", "identity", "save", "resume"],
-        "predict": ["Vanilla", "video_scores", "video_level", "fuse", "detect"],
-        "localize": ["VideoScores", "fused", "selected", "upsampled", "proposals", "oic", "nms"],
+        "trainer": ["train", "teach"],
+        "state": ["State", "fresh", "resume"],
+        "predict": ["video_scores", "fuse", "detect"],
+        "localize": ["VideoScores", "fused", "oic", "nms"],
     },
 )

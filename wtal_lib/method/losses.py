@@ -33,7 +33,7 @@ def video_cross_entropy(
     return (entropy * labelled).sum() / labelled.sum().clamp(min=1)
 
 
-def agreement(
+def guide(
     logit: Float[Tensor, "b t k"], attention: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]
 ) -> Float[Tensor, ""]:
     """Mean of ``|1 - p_background - attention|``: two ways to call a snippet action, made to agree (CO2-Net)."""
@@ -48,19 +48,19 @@ def video_label_terms(
     y: Float[Tensor, "b c"],
     share: float,
 ) -> dict[str, Float[Tensor, ""]]:
-    """The terms that need video labels only: ``raw``, ``suppressed``, ``sparsity`` and ``agreement``.
+    """The terms that need video labels only, by CO2-Net's names: ``mil_orig``, ``mil_supp``, ``norm`` and ``guide``.
 
-    An untrimmed video holds background somewhere (raw: background is a label of every labelled video), and under the
-    attention it should hold none (suppressed), after BaS-Net (Lee et al., AAAI 2020).
+    An untrimmed video holds background somewhere (mil_orig: background is a label of every labelled video), and under
+    the attention it should hold none (mil_supp), after BaS-Net (Lee et al., AAAI 2020).
     """
     some = (y.sum(dim=1, keepdim=True) > 0).to(y.dtype)
     with_background = torch.cat([y, some], dim=1)
     without = torch.cat([y, torch.zeros_like(some)], dim=1)
     return {
-        "raw": video_cross_entropy(logit, mask, with_background, share),
-        "suppressed": video_cross_entropy(logit * attention[:, :, None], mask, without, share),
-        "sparsity": masked_mean(attention, mask).mean(),
-        "agreement": agreement(logit, attention, mask),
+        "mil_orig": video_cross_entropy(logit, mask, with_background, share),
+        "mil_supp": video_cross_entropy(logit * attention[:, :, None], mask, without, share),
+        "norm": masked_mean(attention, mask).mean(),
+        "guide": guide(logit, attention, mask),
     }
 
 
@@ -69,12 +69,12 @@ def balanced_bce(
 ) -> Float[Tensor, ""]:
     """Binary cross-entropy over the kept entries, foreground and background (target from and below 1/2) alike.
 
-    0 when none is kept; where only one side is kept, its mean alone.
+    0 when none is kept; where only one kind is kept, its mean alone.
     """
     value = functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
-    sides = [keep & (target >= 0.5), keep & (target < 0.5)]
-    means = [(value * side).sum() / side.sum().clamp(min=1) for side in sides]
-    present = [side.any().to(value.dtype) for side in sides]
+    kinds = [keep & (target >= 0.5), keep & (target < 0.5)]
+    means = [(value * kind).sum() / kind.sum().clamp(min=1) for kind in kinds]
+    present = [kind.any().to(value.dtype) for kind in kinds]
     return (means[0] * present[0] + means[1] * present[1]) / (present[0] + present[1]).clamp(min=1)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ Moments = tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]
 
 
 class Output(NamedTuple):
-    """What a branch says of each snippet."""
+    """A branch's output for every snippet."""
 
     logit: Float[Tensor, "b t k"]
     "class logits, background last (k = c + 1)"
@@ -35,7 +36,7 @@ class Output(NamedTuple):
 
 
 class Standardise(nn.Module):
-    """Features at zero mean and unit deviation by the training set's moments: a pack's scale does not matter."""
+    """Features at zero mean and unit deviation by the training videos' moments; one that never varies becomes 0."""
 
     mean: Tensor
     scale: Tensor
@@ -50,12 +51,12 @@ class Standardise(nn.Module):
         self.register_buffer("shift", -self.mean * self.scale)
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        """``(x - mean) / deviation`` in one pass; a dimension that never varies becomes 0."""
+        """``(x - mean) / deviation`` in one pass."""
         return torch.addcmul(self.shift, x, self.scale)
 
 
 class Gate(nn.Module):
-    """Rectifier, dropout and mask in one: PyTorch's own draws take a quarter of a small step's time on a CPU."""
+    """Fused ReLU, dropout and padding mask: PyTorch's own dropout takes a quarter of a small step's time on a CPU."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
@@ -70,33 +71,8 @@ class Gate(nn.Module):
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
         byte_bth = words.view(torch.uint8)[: x.numel()].view(x.shape).to(x.dtype)
         # the kernel behind relu's gradient: its first argument where the second exceeds the third, else 0
-        kept = torch.ops.aten.threshold_backward(functional.relu(x), byte_bth, self.dropped - 0.5)
-        return kept * (open_bt1 * (256 / max(1, 256 - self.dropped)))
-
-
-class Neighbours(torch.autograd.Function):
-    """Each snippet beside the one before and the one after it, zeros beyond both ends: (b, t, d) to (b, t, 3 d)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t n"]:
-        """Rows ``[x[t-1], x[t], x[t+1]]``."""
-        b, t, d = x.shape
-        beside = x.new_empty(b, t, 3, d)
-        beside[:, :1, 0] = 0
-        beside[:, 1:, 0] = x[:, :-1]
-        beside[:, :, 1] = x
-        beside[:, :-1, 2] = x[:, 1:]
-        beside[:, -1:, 2] = 0
-        return beside.view(b, t, 3 * d)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Float[Tensor, "b t n"]) -> Float[Tensor, "b t d"]:
-        """Each snippet's gradient from the three rows it stands in."""
-        grad = grads[0].unflatten(2, (3, -1))
-        total = grad[:, :, 1].clone()
-        total[:, :-1] += grad[:, 1:, 0]
-        total[:, 1:] += grad[:, :-1, 2]
-        return total
+        open_bth = torch.ops.aten.threshold_backward(functional.relu(x), byte_bth, self.dropped - 0.5)
+        return open_bth * (open_bt1 * (256 / max(1, 256 - self.dropped)))
 
 
 class Convolution(nn.Linear):
@@ -108,7 +84,8 @@ class Convolution(nn.Linear):
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t h"]:
         """``W0 x[t-1] + W1 x[t] + W2 x[t+1] + bias``, zeros beyond both ends."""
-        return super().forward(Neighbours.apply(x))
+        around = functional.pad(x, (0, 0, 1, 1))
+        return super().forward(torch.cat([around[:, :-2], x, around[:, 2:]], dim=2))
 
 
 class Temporal(nn.Module):
@@ -116,22 +93,16 @@ class Temporal(nn.Module):
 
     def __init__(self, width: int, config: Branch) -> None:
         super().__init__()
-        hidden = config.hidden
-        self.gate = Gate(config.dropout)
-        self.kind = config.temporal
-        self.enter = nn.Linear(width, hidden)
-        if config.temporal == "conv":
-            self.layers = nn.ModuleList(Convolution(hidden, hidden) for _ in range(config.layers))
-        elif config.temporal == "transformer":
-            heads = max(1, hidden // 64)
-            self.layers = nn.ModuleList(
-                nn.TransformerEncoderLayer(
-                    hidden, heads, 2 * hidden, config.dropout, batch_first=True, norm_first=True, activation="gelu"
-                )
-                for _ in range(config.layers)
-            )
-        else:
-            self.layers = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(config.layers))
+        hidden, self.kind = config.hidden, config.temporal
+        self.gate, self.enter = Gate(config.dropout), nn.Linear(width, hidden)
+        kinds: dict[str, Callable[[], nn.Module]] = {
+            "conv": lambda: Convolution(hidden, hidden),
+            "none": lambda: nn.Linear(hidden, hidden),
+            "transformer": lambda: nn.TransformerEncoderLayer(
+                hidden, max(1, hidden // 64), 2 * hidden, config.dropout, "gelu", batch_first=True, norm_first=True
+            ),
+        }
+        self.layers = nn.ModuleList(kinds[self.kind]() for _ in range(config.layers))
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t h"]:
         """Hidden channels of each real snippet, zeros elsewhere."""
@@ -191,12 +162,18 @@ class VlpBranch(nn.Module):
         return Output(torch.cat([logit, background], dim=2), attention[..., 0])
 
 
-def vanilla_vlp(z: Float[Tensor, "b t e"], text: Float[Tensor, "c e"], logit_scale: float) -> Output:
-    """Vision-language pre-training without any training: softmax of ``logit_scale * cos(z, w_c)``, attention 1.
+class Vanilla(nn.Module):
+    """Vision-language pre-training without any training, in the form of a branch."""
 
-    There is no background class to choose: its logit is minus infinity.
-    """
-    with torch.autocast(z.device.type, enabled=False):  # bfloat16 would round away what tells snippets apart
-        logit = logit_scale * functional.normalize(z.float(), dim=2) @ functional.normalize(text.float(), dim=1).T
-    background = torch.full_like(logit[..., :1], -torch.inf)
-    return Output(torch.cat([logit, background], dim=2), torch.ones_like(logit[..., 0]))
+    text: Tensor
+
+    def __init__(self, text_ce: Float[Tensor, "c e"], logit_scale: float) -> None:
+        super().__init__()
+        self.register_buffer("text", functional.normalize(text_ce.float(), dim=1))
+        self.logit_scale = logit_scale
+
+    def forward(self, z: Float[Tensor, "b t e"], mask: Bool[Tensor, "b t"]) -> Output:
+        """Softmax of ``logit_scale * cos(z, w_c)``, attention 1; and no background: its logit is minus infinity."""
+        with torch.autocast(z.device.type, enabled=False):  # bfloat16 would round away what tells snippets apart
+            logit = self.logit_scale * functional.normalize(z.float(), dim=2) @ self.text.T
+        return Output(functional.pad(logit, (0, 1), value=-torch.inf), torch.ones_like(logit[..., 0]))

@@ -1,4 +1,4 @@
-"""Confident pseudo-labels: which snippets a teacher calls background or foreground surely enough to teach them."""
+"""Confident pseudo-labels: whose confidence, which kinds of label, and which snippets they are given to."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Labels(NamedTuple):
     "where the target is meant: labelled classes, real snippets, confident ones"
 
 
-def normalised(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t c"]:
-    """Each class's scores over a video's real snippets, spread to [0, 1]; a class that never varies becomes 0."""
+def class_min_max(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t c"]:
+    """Each class's scores over a video's real snippets, min-max normalised; a class that never varies becomes 0."""
     real = mask[:, :, None]
     low = score.masked_fill(~real, torch.inf).amin(dim=1, keepdim=True)
     high = score.masked_fill(~real, -torch.inf).amax(dim=1, keepdim=True)
@@ -32,8 +32,8 @@ def normalised(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"]) -> Floa
 
 
 def evidence(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: int) -> Float[Tensor, "b t c"]:
-    """One branch's scores, smoothed over ``width`` snippets and normalised, so that branches can be held together."""
-    return normalised(smoothed(score, mask, width), mask)
+    """One branch's scores, smoothed over ``width`` snippets and normalised per video and class."""
+    return class_min_max(smoothed(score, mask, width), mask)
 
 
 def confidence(
@@ -41,45 +41,43 @@ def confidence(
 ) -> Float[Tensor, "..."]:
     """Confidence in [0, 1] that a snippet is foreground of a class, from the :func:`evidence` of the branches.
 
-    The teacher's own, or its mean with the student's: a low score of one branch against a high score of the other is
-    right only about half the time, so that where they disagree nothing is sure. Without a ``student`` the teacher's
-    own, whatever the config says.
+    The teacher's own, or its mean with the student's, so that where the branches disagree no snippet is confident.
     """
     if config.confidence == "teacher" or student is None:
         return teacher
     return (teacher + student) / 2
 
 
-def confident_background(sure: Float[Tensor, "..."], below: float) -> Bool[Tensor, "..."]:
+def confident_background(confidence: Float[Tensor, "..."], below: float) -> Bool[Tensor, "..."]:
     """Where the confidence lies below a low threshold."""
-    return sure < below
+    return confidence < below
 
 
-def confident_foreground(sure: Float[Tensor, "..."], above: float) -> Bool[Tensor, "..."]:
+def confident_foreground(confidence: Float[Tensor, "..."], above: float) -> Bool[Tensor, "..."]:
     """Where the confidence lies above a high threshold."""
-    return sure > above
+    return confidence > above
 
 
 def label(
-    sure: Float[Tensor, "b t c"],
+    confidence: Float[Tensor, "b t c"],
     mask: Bool[Tensor, "b t"],
     y: Float[Tensor, "b c"],
     config: PseudoLabels,
-    sides: tuple[bool, bool],
+    kinds: tuple[bool, bool],
 ) -> Labels:
-    """Pseudo-labels of the labelled classes; ``sides`` says whether background and foreground ones are wanted.
+    """Pseudo-labels of the labelled classes; ``kinds`` tells whether background and foreground labels are given.
 
-    With hard targets nothing is said between the two thresholds; soft targets teach the confidence itself, at the
-    same snippets.
+    With hard targets a snippet between the two thresholds gets none; soft targets are the confidence itself, at
+    the same snippets.
     """
-    background = confident_background(sure, config.background_below) & sides[0]
-    foreground = confident_foreground(sure, config.foreground_above) & sides[1]
+    background = confident_background(confidence, config.background_below) & kinds[0]
+    foreground = confident_foreground(confidence, config.foreground_above) & kinds[1]
     keep = (background | foreground) & mask[:, :, None] & (y > 0)[:, None, :]
-    return Labels(sure if config.targets == "soft" else foreground.to(sure.dtype), keep)
+    return Labels(confidence if config.targets == "soft" else foreground.to(confidence.dtype), keep)
 
 
 def quality(labels: Labels, truth: Bool[Tensor, "b t c"], mask: Bool[Tensor, "b t"], y: Float[Tensor, "b c"]) -> dict:
-    """Counts of pseudo-labels against the ground truth, to read and never to train on.
+    """Counts of pseudo-labels against the ground truth, for the record; nothing is trained on them.
 
     ``background`` and ``foreground`` labels given, how many of each are ``…_right``, and the ``eligible`` snippet-class
     pairs; precision is right over given, share is given over eligible. Counts add up over batches.

@@ -34,9 +34,8 @@ class State:
     "phases completed"
     history: list[dict[str, Any]] = field(default_factory=list)
     "one entry a phase: mean of each loss term, quality of the pseudo-labels, seconds"
-    said: dict[Name, dict[str, Tensor]] = field(default_factory=lambda: {name: {} for name in BRANCHES})
-    """by branch and video, (t, k): the evidence of its running mean as it stands, of the labelled classes. A branch
-    that a phase does not train would say the same again: it is not asked twice"""
+    evidence: dict[Name, dict[str, Tensor]] = field(default_factory=lambda: {name: {} for name in BRANCHES})
+    "by branch and video, (t, k): evidence of the running mean for the labelled classes; cached until the branch trains"
 
 
 def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float, device: str = "cpu") -> State:
@@ -68,14 +67,14 @@ def identity(config: Config, batches: Batches) -> str:
 
 
 def save(config: Config, batches: Batches, state: State, folder: Path) -> None:
-    """Nothing; the run so far is in ``folder/last.safetensors``, and what was there before in ``previous``."""
+    """Write the run so far to ``folder/last.safetensors``; what was there before becomes ``previous``."""
     tensors: dict[str, Tensor] = {}
     for name in BRANCHES:
         tensors |= {f"{name}.weights.{key}": value for key, value in state.branches[name].state_dict().items()}
         tensors |= {f"{name}.average.{key}": value for key, value in state.averages[name].state_dict().items()}
         for i, moments in state.optimizers[name].state_dict()["state"].items():
             tensors |= {f"{name}.adam.{i}.{key}": value for key, value in moments.items()}
-        tensors |= {f"{name}.said.{video}": value for video, value in state.said[name].items()}
+        tensors |= {f"{name}.evidence.{video}": value for video, value in state.evidence[name].items()}
     last = folder / "last.safetensors"
     if last.exists():
         os.replace(last, folder / "previous.safetensors")
@@ -84,9 +83,9 @@ def save(config: Config, batches: Batches, state: State, folder: Path) -> None:
 
 
 def resume(config: Config, batches: Batches, state: State, folder: Path) -> None:
-    """Nothing; ``state`` is where the newest whole checkpoint of ``folder`` left off, or untouched where there is none.
+    """Load the newest whole checkpoint of ``folder`` into both branches, their running means and optimizers.
 
-    A damaged checkpoint is set aside as ``….damaged`` and the one before it taken.
+    Without one, ``state`` is left as it is. A damaged checkpoint is renamed ``….damaged`` and the one before it loaded.
 
     Raises:
         ValueError: a whole checkpoint, but of another configuration, width or data.
@@ -110,15 +109,13 @@ def resume(config: Config, batches: Batches, state: State, folder: Path) -> None
 
 
 def _restore(state: State, tensors: Mapping[str, Tensor]) -> None:
-    """Nothing; branches, running means and optimizers hold what a checkpoint held."""
-
     def part(prefix: str) -> dict[str, Tensor]:
         return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
     for name in BRANCHES:
         state.branches[name].load_state_dict(part(f"{name}.weights."))
         state.averages[name].load_state_dict(part(f"{name}.average."))
-        state.said[name] = part(f"{name}.said.")
+        state.evidence[name] = part(f"{name}.evidence.")
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in part(f"{name}.adam.").items():
             i, _, what = key.partition(".")

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from wtal_lib.method import losses, pseudo_labels
 from wtal_lib.method.batches import Batch, Batches
 from wtal_lib.method.config import Config
 from wtal_lib.method.inference import whole_videos
-from wtal_lib.method.precision import arithmetic
+from wtal_lib.method.pooling import arithmetic
 from wtal_lib.method.schedule import Name, Phase, alternate
 from wtal_lib.method.state import BRANCHES, State, resume, save
 
@@ -38,7 +39,7 @@ def train(
     folder: Path | None = None,
     on_phase: Callable[[Phase, State], None] | None = None,
 ) -> State:
-    """The run carried to its end, in place: warm-up, then B, F, B, F …
+    """Carry the run to its end, in place: warm-up, then B, F, B, F …
 
     With a ``folder``, a checkpoint is kept after every phase, and a run that was killed goes on from its last one to
     the very same result. ``on_phase`` is called after every phase, before its checkpoint, which keeps what it adds to
@@ -74,18 +75,18 @@ def _run_phase(
     entry: dict[str, Any] = {"phase": phase.index, "name": phase.name, "updates": phase.start + phase.steps}
     steps = range(phase.start, phase.start + phase.steps)
     names = sorted({name for step in steps for name in batches.names(step)})
-    sure = teach(config, batches, state, phase, names) if phase.taught else {}
+    confidence = teach(config, batches, state, phase, names) if phase.taught else {}
     entry |= {"seconds_teaching": time.perf_counter() - began, "seconds_loading": 0.0}
     sums: dict[str, float] = {}
     counts: dict[str, Counter[str]] = {}
     for student in phase.students:
-        state.said[student] = {}
+        state.evidence[student] = {}
     for step in steps:
         asked = time.perf_counter()
         batch = batches[step]
         entry["seconds_loading"] += time.perf_counter() - asked
         for student in phase.students:
-            labels, right = _labels(config, batches, student, phase, batch, sure, truth)
+            labels, right = _labels(config, batches, student, phase, batch, confidence, truth)
             counts.setdefault(student, Counter()).update(right)
             terms = update(config, state, student, batch, labels, step)
             for name, value in terms.items():
@@ -109,39 +110,38 @@ def _not_a_number(student: str, step: int, batch: Batch, terms: Mapping[str, flo
 
 
 def teach(config: Config, batches: Batches, state: State, phase: Phase, names: Sequence[str]) -> Confidence:
-    """Confidence of the phase's frozen teachers on whole videos, for each taught student."""
-    sure: Confidence = {name: {} for name in names}
+    """The B and F steps' decision: confidence of the frozen teachers on whole videos, for each taught student."""
+    confidence: Confidence = {name: {} for name in names}
     for student in phase.taught:
         teacher = _evidence(config, batches, state, OTHER[student], names)
         alone = config.pseudo_labels.confidence == "teacher"
         own = {} if alone else _evidence(config, batches, state, student, names)
         for name in names:
-            sure[name][student] = pseudo_labels.confidence(teacher[name], own.get(name), config.pseudo_labels)
-    return sure
+            confidence[name][student] = pseudo_labels.confidence(teacher[name], own.get(name), config.pseudo_labels)
+    return confidence
 
 
 def _evidence(
     config: Config, batches: Batches, state: State, branch: Name, names: Sequence[str]
 ) -> dict[str, Float[Tensor, "t k"]]:
-    """What the running mean of a branch says of the labelled classes of whole videos; each is asked about once."""
-    said, average = state.said[branch], state.averages[branch]
-    device = next(average.parameters()).device
-    width = round(config.pseudo_labels.smoothing / batches.grid.step)
-
-    def forward(x: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        mask = mask.to(device)
-        with arithmetic(config.training.precision, device.type):
-            return {"score": average(x.to(device), mask).score()}
-
-    new = [name for name in names if name not in said]
-    for name, told in whole_videos(new, batches.lengths, lambda name: [batches.rows(branch, name)], forward):
-        score_1tk = torch.from_numpy(told["score"][:, batches.labelled(name)])[None]
-        said[name] = pseudo_labels.evidence(score_1tk, torch.ones(score_1tk.shape[:2], dtype=torch.bool), width)[0]
-    return said
+    """Evidence of a branch's running mean for the labelled classes of whole videos; cached until the branch trains."""
+    cache, width = state.evidence[branch], round(config.pseudo_labels.smoothing / batches.grid.step)
+    new = [name for name in names if name not in cache]
+    outputs = whole_videos(state.averages[branch], new, partial(batches.rows, branch), config.training.precision)
+    for name, output in outputs:
+        score_1tk = output.score()[:, :, batches.labelled(name)]
+        cache[name] = pseudo_labels.evidence(score_1tk, torch.ones(score_1tk.shape[:2], dtype=torch.bool), width)[0]
+    return cache
 
 
 def _labels(
-    config: Config, batches: Batches, student: Name, phase: Phase, batch: Batch, sure: Confidence, truth: Truth | None
+    config: Config,
+    batches: Batches,
+    student: Name,
+    phase: Phase,
+    batch: Batch,
+    confidence: Confidence,
+    truth: Truth | None,
 ) -> tuple[pseudo_labels.Labels | None, dict[str, int]]:
     """The labels that the student learns from beside the video labels, and their counts against the ground truth."""
     columns = [batches.labelled(name) for name in batch.names]
@@ -155,7 +155,7 @@ def _labels(
         return None, {}
     one = config.pseudo_labels.sides == "one"
     sides = (not one or student == "vlp", not one or student == "cbp")
-    score = _drawn(batch, columns, [sure[name][student].numpy() for name in batch.names])
+    score = _drawn(batch, columns, [confidence[name][student].numpy() for name in batch.names])
     labels = pseudo_labels.label(score, batch.mask, batch.y, config.pseudo_labels, sides)
     return labels, {} if real is None else pseudo_labels.quality(labels, real, batch.mask, batch.y)
 
@@ -196,7 +196,7 @@ def update(
 
 
 def _seed(key: tuple[int, ...], device: torch.device) -> None:
-    """Nothing; the device's random numbers depend on ``key`` alone. ``torch.manual_seed`` takes 0.6 ms for this."""
+    """Seed the device's random numbers by ``key`` alone; ``torch.manual_seed`` takes 0.6 ms for this."""
     number = int(np.random.SeedSequence(key).generate_state(1)[0])
     torch.default_generator.manual_seed(number)
     if device.type == "cuda":

@@ -17,11 +17,11 @@ from wtal_lib import memory
 from wtal_lib.data.annotations import ground_truth
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import GroundTruth
-from wtal_lib.method import predict, text, trainer
+from wtal_lib.method import models, predict, text, trainer
 from wtal_lib.method.batches import Batches
 from wtal_lib.method.config import Config, Localize, Losses, PseudoLabels, Schedule
 from wtal_lib.method.localize import VideoScores, min_max, nms
-from wtal_lib.method.precision import precision
+from wtal_lib.method.pooling import precision
 from wtal_lib.method.presets import HEADLINE_BRANCH
 from wtal_lib.method.schedule import Phase
 from wtal_lib.method.state import State, fresh, resume
@@ -218,10 +218,10 @@ class Task:
         module = text.TextResidual(torch.from_numpy(np.array(rows, dtype=np.float32)))
         return module.requires_grad_(self.config.prompts != "fixed")
 
-    def vanilla(self) -> predict.Vanilla:
+    def vanilla(self) -> models.Vanilla:
         """The VLP branch before anybody trained it."""
         rows = torch.from_numpy(np.array(self.data.vlp.text, dtype=np.float32))  # type: ignore[union-attr]
-        return predict.Vanilla(rows, self.logit_scale).to(self.device)
+        return models.Vanilla(rows, self.logit_scale).to(self.device)
 
     def snippet_truth(self, name: str) -> np.ndarray:
         """A video's ground truth on its snippets, (t, c) bool: to read, and for the supervised bound."""
@@ -236,7 +236,7 @@ class Task:
         return self._truth[name]
 
     def scores(self, state: State) -> Scores:
-        """What each branch and their fusion say of every test video; nothing trained means vanilla VLP."""
+        """Scores of each branch and of their fusion for every test video; nothing trained means vanilla VLP."""
         branches = dict(state.averages)
         if state.done == 0:
             branches["vlp"] = self.vanilla()
@@ -298,7 +298,7 @@ class Task:
 def _line(phase: Phase, entry: dict[str, Any]) -> str:
     """A phase in one line, for a log."""
     losses = ", ".join(
-        f"{name} {value:.3f}" for name, value in entry["losses"].items() if name.endswith(("raw", "distill"))
+        f"{name} {value:.3f}" for name, value in entry["losses"].items() if name.endswith(("mil_orig", "distill"))
     )
     maps = "".join(f", {branch} {100 * value:.1f}" for branch, value in entry.get("map", {}).items())
     done = f"{phase.name} to update {entry['updates']} ({entry['seconds']:.1f} s)"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,9 @@ from wtal_lib.data.segments import Detections, Grid, resampled
 from wtal_lib.data.vlp_pack import REMEDY, read_meta, read_text_rows
 from wtal_lib.method import checkpoint
 from wtal_lib.method.config import Config
-from wtal_lib.method.inference import whole_videos
 from wtal_lib.method.localize import VideoScores, localize, min_max
-from wtal_lib.method.models import CbpBranch, VlpBranch
-from wtal_lib.method.predict import Vanilla, fuse, video_level
+from wtal_lib.method.models import CbpBranch, Vanilla, VlpBranch
+from wtal_lib.method.predict import branch_scores, fuse
 from wtal_lib.method.presets import preset
 from wtal_lib.method.schedule import Name
 from wtal_lib.method.text import TextResidual
@@ -147,40 +144,20 @@ def scores(pack: OpenPack, scorer: Scorer, cbp: Features | None = None) -> dict[
 
     Videos with both features are scored by both branches, fused; the others by the VLP branch alone.
     """
-    both = [name for name in pack.files if cbp is not None and name in cbp.lengths and "cbp" in scorer.branches]
-    alone = [name for name in pack.files if name not in set(both)]
-    grid = pack.grid if cbp is None else cbp.grid
-    vlp: dict[Name, nn.Module] = {"vlp": scorer.branches["vlp"]}
+    both = {name for name in pack.files if cbp is not None and name in cbp.lengths and "cbp" in scorer.branches}
+    grid, pool = pack.grid if cbp is None else cbp.grid, scorer.config.training.pool
 
-    def load(name: str) -> tuple[np.ndarray, np.ndarray]:
+    def embeddings(name: str) -> np.ndarray:
         rows = pack[name]
-        if cbp is not None and name in both:
-            return cbp[name], resampled(rows, pack.grid, grid, cbp.lengths[name])
-        rows = resampled(rows, pack.grid, grid, max(1, round(len(rows) * pack.grid.step / grid.step)))
-        return rows[:, :1], rows
+        length = cbp.lengths[name] if cbp and name in both else max(1, round(len(rows) * pack.grid.step / grid.step))
+        return resampled(rows, pack.grid, grid, length)
 
-    lengths = {name: len(load(name)[1]) for name in pack.files}
-    found = {}
-    for names, branches in ((both, scorer.branches), (alone, vlp)):
-        forward = functools.partial(_outputs, branches, scorer.config.training.pool)
-        for video, output in whole_videos(names, lengths, load, forward):
-            parts = [
-                VideoScores(video, output[f"{name}/activation"], output[f"{name}/attention"], output[f"video/{name}"])
-                for name in branches
-            ]
-            found[video] = parts[0] if len(parts) == 1 else fuse(parts, scorer.config)
-    if len(scorer.classes) == 1 and isinstance(vlp["vlp"], Vanilla):  # its softmax is 1 everywhere
+    found = branch_scores(scorer.branches["vlp"], pack.files, embeddings, pool, "float32")
+    if cbp is not None and both:
+        for name, score in branch_scores(scorer.branches["cbp"], both, cbp.__getitem__, pool, "float32").items():
+            found[name] = fuse([score, found[name]], scorer.config)
+    if len(scorer.classes) == 1 and isinstance(scorer.branches["vlp"], Vanilla):  # its softmax is 1 everywhere
         found = {name: replace(video, score_tc=min_max(pack[name] @ pack.text.T)) for name, video in found.items()}
-    return {name: found[name] for name in pack.files}
-
-
-def _outputs(branches: Mapping[Name, nn.Module], pool: float, x: Tensor, z: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """What :func:`wtal_lib.method.inference.whole_videos` cuts to each video's length, by branch."""
-    found: dict[str, Tensor] = {}
-    for name, branch in branches.items():
-        output = branch(x if name == "cbp" else z, mask)
-        found |= {f"{name}/activation": output.activation(), f"{name}/attention": output.attention}
-        found[f"video/{name}"] = video_level(output, mask, pool)
     return found
 
 
