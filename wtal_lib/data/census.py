@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from wtal_lib.data.annotations import Annotations
-from wtal_lib.data.check import annotation_findings, count, pack_findings
+from wtal_lib.data.check import FINDINGS, annotation_findings, count, pack_findings
 from wtal_lib.data.features import Pack
 from wtal_lib.data.segments import union
 
 QUANTITIES = ("length", "gap", "instances", "duration", "foreground")
 "quantities of a temporal structure: of an instance its length and the gap before it, of a video the rest"
-
-MISMATCHES = {
-    "label_disagreements": "videos whose labels are not their instances'",
-    "without_labels": "videos without a label",
-    "without_duration": "videos of unknown duration",
-    "segments_beyond_end": "instances that end after their video",
-    "segments_without_length": "instances without length",
-    "instances_given_twice": "instances given twice",
-    "missing_train": "training videos without features",
-    "missing_test": "test videos without features",
-    "too_short": "videos with too few rows",
-    "too_long": "videos with too many rows",
-    "not_annotated": "videos that are not annotated",
-}
-"findings of :mod:`wtal_lib.data.check` that are mismatches, in words"
 
 
 def instances(annotations: Annotations) -> pd.DataFrame:
@@ -38,15 +22,14 @@ def instances(annotations: Annotations) -> pd.DataFrame:
     The gap reaches back to where the last earlier instance of any class stops, and is 0 where they overlap; the first
     instance of a video has none (nan).
     """
-    rows = []
-    for video in annotations.videos.values():
-        reach = np.nan
-        for i in np.argsort(video.segments[:, 0], kind="stable"):
-            start, stop = map(float, video.segments[i])
-            gap = max(0.0, start - reach) if reach == reach else np.nan
-            rows.append((video.name, video.subset, video.instance_labels[i], start, stop, stop - start, gap))
-            reach = np.fmax(reach, stop)
-    return pd.DataFrame(rows, columns=["video", "subset", "class", "start", "stop", "length", "gap"])
+    rows = [
+        (video.name, video.subset, video.instance_labels[i], *map(float, video.segments[i]))
+        for video in annotations.videos.values()
+        for i in np.argsort(video.segments[:, 0], kind="stable")
+    ]
+    frame = pd.DataFrame(rows, columns=["video", "subset", "class", "start", "stop"])
+    reach = frame.groupby("video", sort=False)["stop"].transform(lambda stop: stop.cummax().shift())
+    return frame.assign(length=frame["stop"] - frame["start"], gap=(frame["start"] - reach).clip(lower=0))
 
 
 def videos(annotations: Annotations, lengths: Mapping[str, int] | None = None, step: float = 0.64) -> pd.DataFrame:
@@ -59,14 +42,13 @@ def videos(annotations: Annotations, lengths: Mapping[str, int] | None = None, s
     for video in annotations.videos.values():
         end = video.duration if np.isfinite(video.duration) else float(video.segments.max(initial=0.0))
         inside = float(np.diff(union(np.clip(video.segments, 0, end))).sum())
-        row: dict[str, Any] = {"video": video.name, "subset": video.subset, "duration": video.duration}
-        row |= {"instances": len(video.segments), "classes": len(set(video.instance_labels))}
-        row |= {"foreground": inside / end if end > 0 else np.nan}
-        if lengths is not None:
-            snippets = lengths.get(video.name, 0)
-            row |= {"snippets": snippets, "covered": snippets * step}
-        rows.append(row)
-    return pd.DataFrame(rows)
+        share, classes = inside / end if end > 0 else np.nan, len(set(video.instance_labels))
+        rows.append((video.name, video.subset, video.duration, len(video.segments), classes, share))
+    frame = pd.DataFrame(rows, columns=["video", "subset", "duration", "instances", "classes", "foreground"])
+    if lengths is None:
+        return frame
+    snippets = frame["video"].map(lengths).fillna(0).astype(int)
+    return frame.assign(snippets=snippets, covered=snippets * step)
 
 
 def by_class(frame: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
@@ -117,10 +99,10 @@ def mismatches(annotations: Annotations, packs: Iterable[Pack] = ()) -> pd.DataF
     findings = [("annotations", annotation_findings(annotations))]
     findings += [(pack.kind.upper(), pack_findings(pack, annotations)) for pack in packs]
     rows = [
-        (where, what, count(found[key]), "" if isinstance(found[key], int) else ", ".join(list(found[key])[:3]))
+        (where, words[1], count(found[key]), "" if isinstance(found[key], int) else ", ".join(list(found[key])[:3]))
         for where, found in findings
-        for key, what in MISMATCHES.items()
-        if key in found
+        for key, words in FINDINGS.items()
+        if key in found and len(words) > 1
     ]
     return pd.DataFrame(rows, columns=["in", "what", "found", "first"])
 

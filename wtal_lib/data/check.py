@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +37,8 @@ COLUMNS = {
     "features": ("kind", "layout", "videos", "snippets", "width", "dtype", "fps", "stride", "simulated", "path"),
 }
 "columns of the text's tables"
-REMARKS = {
-    "label_disagreements": "videos whose video-level labels are not those of their instances",
-    "without_labels": "videos without a video-level label, not trained on",
-    "segments_beyond_end": "segments that end after their video",
-    "segments_without_length": "instances without length, which count as misses",
-    "instances_given_twice": "instances given twice, of which both are kept",
-    "without_duration": "videos without a known duration",
-    "ambiguous_segments": "ambiguous segments",
-    "missing_train": "training videos that are missing, not trained on",
-    "missing_test": "test videos that are missing, which count as misses",
-    "not_annotated": "videos that are not annotated, not used",
-    "too_short": "videos with fewer rows than their duration asks for (rows, expected)",
-    "too_long": "videos with more rows than their duration asks for (rows, expected)",
-    "faults": "videos whose features cannot be used",
-}
-"findings of annotations and of packs, in words"
+FINDINGS: dict[str, list[str]] = json.loads(Path(__file__).with_name("findings.json").read_bytes())
+"findings of annotations and of packs, in words; those that are mismatches also in fewer"
 
 Report = dict[str, Any]
 
@@ -80,30 +67,24 @@ def _dataset(root: str | Path, dataset: str, cache: str | Path | None) -> Report
     report: Report = {"annotations": [], "features": [], "protocols": {}, "problems": []}
     used: Annotations | None = None
     for layout, path in found_annotations(root, dataset):
-        first = not report["annotations"]
-        try:
-            one = annotations_from(path, dataset)
-            report["annotations"].append({"used": first, **annotation_findings(one)})
-            used = one if first else used
-        except (ValueError, OSError) as error:
-            report["annotations"].append({"layout": layout.name, "path": str(path), "unusable": str(error)})
-            report["problems"] += [] if used else [str(error)]
+        one, why = _tried(annotations_from, path, dataset)
+        findings = {"layout": layout.name, "path": str(path), "unusable": why} if why else annotation_findings(one)
+        used, first = used or one, not report["annotations"]
+        report["annotations"].append({"used": first, **findings})
+        report["problems"] += [why] if why and used is None else []
     if used is None:
-        return report | {"problems": report["problems"] or [_refusal(find_annotations, root, dataset)]}
+        return report | {"problems": report["problems"] or [_tried(find_annotations, root, dataset)[1]]}
     for protocol in get_dataset(dataset).protocols:
-        report["protocols"][protocol.name] = _refusal(ground_truth, used, protocol)
+        report["protocols"][protocol.name] = _tried(ground_truth, used, protocol)[1]
     folder = cache_folder(home_folder(root, dataset), cache)
     for kind in KINDS:
         packs: list[Report] = []
         for source in found_packs(root, dataset, kind, used):
+            pack, why = _tried(indexed, source, used, folder)
             entry = {"used": not packs, "kind": kind, "layout": source.layout, "path": str(source.path)}
-            try:
-                entry |= pack_findings(indexed(source, used, folder), used)
-            except (ValueError, OSError) as error:
-                entry["unusable"] = str(error)
-            packs.append(entry)
+            packs.append(entry | ({"unusable": why} if why else pack_findings(pack, used)))
         report["features"] += packs
-        problem = _problem(packs[0], used) if packs else _refusal(find_pack, root, dataset, kind, used)
+        problem = _problem(packs[0], used) if packs else _tried(find_pack, root, dataset, kind, used)[1]
         report["problems"] += [problem] if problem else []
     return report
 
@@ -121,13 +102,12 @@ def _problem(pack: Report, annotations: Annotations) -> str:
     return ""
 
 
-def _refusal(call: Callable[..., Any], *arguments: Any) -> str:
-    """The error message of a call; empty if it succeeds."""
+def _tried(call: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
+    """The result of a call, and its error message if it failed."""
     try:
-        call(*arguments)
+        return call(*arguments), ""
     except (ValueError, OSError) as error:
-        return str(error)
-    return ""
+        return None, str(error)
 
 
 def annotation_findings(annotations: Annotations) -> Report:
@@ -156,14 +136,13 @@ def annotation_findings(annotations: Annotations) -> Report:
 
 def pack_findings(pack: Pack, annotations: Annotations) -> Report:
     """Size, rate and coverage of a pack, and every video of it that does not fit the annotations."""
-    short: dict[str, list[int]] = {}
-    long: dict[str, list[int]] = {}
+    misfits: dict[bool, dict[str, list[int]]] = {True: {}, False: {}}
     for name, rows in pack.lengths.items():
         video = annotations.videos.get(name)
         if video is not None and video.duration > 0:
             expected = pack.grid.count(video.duration)
             if abs(rows - expected) > max(LENGTH_TOLERANCE[0], LENGTH_TOLERANCE[1] * expected):
-                (short if rows < expected else long)[name] = [rows, expected]
+                misfits[rows < expected][name] = [rows, expected]
     missing = {part: [v.name for v in annotations.subset(part) if v.name not in pack] for part in ("train", "test")}
     return {
         "videos": len(pack),
@@ -174,11 +153,10 @@ def pack_findings(pack: Pack, annotations: Annotations) -> Report:
         "stride": pack.grid.stride,
         "fingerprint": pack.fingerprint,
         "simulated": marked(pack),
-        "missing_train": missing["train"],
-        "missing_test": missing["test"],
+        **{f"missing_{part}": names for part, names in missing.items()},
         "not_annotated": [name for name in pack.names if name not in annotations.videos],
-        "too_short": short,
-        "too_long": long,
+        "too_short": misfits[True],
+        "too_long": misfits[False],
         "faults": pack.faults,
         "notes": list(pack.notes),
     }
@@ -212,8 +190,8 @@ def _lines(dataset: str, report: Report) -> Iterator[str]:
                 yield f"    {entry['layout']} cannot be used: {entry['unusable']}"
         for entry in entries:
             start = f"    {' '.join(entry[key] for key in ('kind', 'layout') if key in entry)}: "
-            found = {key: entry[key] for key in REMARKS if entry.get(key)}
-            yield from (f"{start}{count(value):,} {REMARKS[key]}{_some(value)}" for key, value in found.items())
+            found = {words[0]: entry[key] for key, words in FINDINGS.items() if entry.get(key)}
+            yield from (f"{start}{count(value):,} {words}{_some(value)}" for words, value in found.items())
             yield from (start + note for note in entry.get("notes", ()))
     if report["protocols"]:
         yield "  protocols"
@@ -235,9 +213,8 @@ def _some(value: int | list[str] | dict[str, Any]) -> str:
     """The first few names, with the value of each; the largest counts first."""
     if isinstance(value, int):
         return ""
-    items: Iterable[str] = value
+    listed = list(value)
     if isinstance(value, dict):
         pairs = sorted(value.items(), key=lambda pair: -pair[1] if isinstance(pair[1], int) else 0)
-        items = [f"{name} ({', '.join(map(str, what)) if isinstance(what, list) else what})" for name, what in pairs]
-    listed = list(items)
+        listed = [f"{name} ({', '.join(map(str, what)) if isinstance(what, list) else what})" for name, what in pairs]
     return ": " + ", ".join(listed[:SHOWN]) + (", …" if len(listed) > SHOWN else "")
