@@ -12,7 +12,8 @@ import pytest
 from wtal_lib.cli import main
 from wtal_lib.data.annotations import Annotations, find_annotations
 from wtal_lib.data.features import find_pack
-from wtal_lib.simulate.packs import Simulator, World, simulate, write_packs
+from wtal_lib.simulate.knobs import Simulator
+from wtal_lib.simulate.packs import World, simulate, write_packs
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from wtal_lib.data.annotations import find_annotations
-from wtal_lib.simulate.packs import Simulator, simulate, write_packs
+from wtal_lib.simulate.knobs import Simulator
+from wtal_lib.simulate.packs import simulate, write_packs
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 CASES = [
@@ -45,7 +46,7 @@ def main() -> None:
         rng, rows = np.random.default_rng(0), sum(world.cbp.lengths.values())
         start = time.perf_counter()
         for name in world.cbp.names:
-            rng.standard_normal((world.cbp.lengths[name], world.width + world.embed_dim), dtype=np.float32)
+            rng.standard_normal((world.cbp.lengths[name], world.cbp.width + world.vlp.width), dtype=np.float32)
         plain = time.perf_counter() - start
         written = float("nan")
         if write:

@@ -13,7 +13,8 @@ from wtal_lib.data.annotations import Annotations, data_root, find_annotations
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.features import Pack, find_pack, marked
 from wtal_lib.settings import unknown
-from wtal_lib.simulate.packs import SimulatedPack, World, difficulty, simulate
+from wtal_lib.simulate.knobs import difficulty
+from wtal_lib.simulate.packs import SimulatedPack, World, simulate
 
 SOURCES = ("auto", "real", "simulated")
 "real where everything needed is found, else simulated; real or an error; simulated over the annotations that are found"

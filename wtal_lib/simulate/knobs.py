@@ -1,4 +1,4 @@
-"""The knobs of a simulated world: how much each modality sees, how alike things look, how large it is."""
+"""Knobs of a simulated world: how much each modality sees, how alike things look, how large it is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from wtal_lib.settings import check, replaced, unknown
+from wtal_lib.settings import Positive, Share, check, replaced, unknown
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a profile fixes: widths and numbers of videos."""
+    """Widths and numbers of videos of a profile."""
 
     cbp: int
     "width of a CBP row: RGB first half, flow second"
@@ -20,7 +20,7 @@ class Size:
     videos: dict[str, tuple[int, int]]
     "dataset: training and test videos, at most"
     longest: float = math.inf
-    "longer videos are drawn cut to this, and real ones taken last, seconds"
+    "seconds: drawn videos are at most this long, and longer real ones are taken last"
 
 
 SIZES = {
@@ -28,12 +28,12 @@ SIZES = {
     "quick": Size(256, 128, {"thumos14": (200, 212), "activitynet12": (1500, 300)}),
     "ci": Size(64, 32, {"thumos14": (40, 40), "activitynet12": (100, 100)}, 200.0),
 }
-"Profiles: full as the community's packs; quick trains in minutes; ci in seconds, every class present"
+"By profile: full as the community's packs; quick trains in minutes; ci in seconds, every class present"
 
 
 @dataclass(frozen=True)
 class Simulator:
-    """A simulated world. Equal knobs give equal bytes, whatever is asked for first."""
+    """Configuration of a simulated world; equal knobs give equal bytes, in whatever order videos are drawn."""
 
     dataset: str = "thumos14"
     "whose classes and temporal structure"
@@ -45,44 +45,44 @@ class Simulator:
     "class evidence of an instance of usual visibility at its peak in CBP: the unit of all CBP strengths below"
     vlp_strength: float = 1.0
     "class evidence of an instance of usual visibility in VLP: the unit of all VLP strengths below"
-    phase_evidence: float = 0.35
-    "class evidence of preparation and end in CBP, as a share of the peak's: classifiers learn the telling part"
+    phase_evidence: Share = 0.35
+    "class evidence of preparation and end in CBP, as a share of the peak's: classifiers learn the discriminative part"
     confusion: float = 0.5
-    "evidence in CBP of the preparation that related classes share, as a share of the peak's: a run-up is a run-up"
+    "evidence in CBP of the preparation that related classes have in common, as a share of the peak's"
     phase_share: float = 0.2
     "share of an instance that is preparation, and that is end; the rest is its peak"
-    cycle: float = 8.0
-    "seconds after which a long instance prepares, peaks and ends again: playing, swimming, lap after lap"
-    context_vlp: float = 0.57
-    "class evidence of the context in VLP, as a share of the action's: same pitch, same people"
-    context_cbp: float = 0.25
+    cycle: Positive = 8.0
+    "seconds after which a long instance repeats its phases, as playing and swimming do"
+    context_vlp: Share = 0.57
+    "class evidence of the context (same place, same people) in VLP, as a share of the action's"
+    context_cbp: Share = 0.25
     "class evidence of the place in CBP's RGB half; present in action and context alike"
     posture: float = 0.35
-    "what VLP has of the action itself, much the same for all classes, as a share of its class evidence"
+    "evidence in VLP of the action itself, much the same for all classes, as a share of its class evidence"
     walking: float = 0.42
     "motion of people walking about in CBP's flow half, half of it like their class's preparation"
     context_seconds: float = 2.0
     "mean length of the context on either side of an instance, seconds"
-    unrelated: float = 0.6
+    unrelated: Share = 0.6
     "share of the shots away from any instance that show something else: crowd, logo, close-up"
     shots_cbp: float = 0.35
-    "how strongly unrelated shots show what they are in CBP"
+    "evidence in CBP of an unrelated shot's kind"
     shots_vlp: float = 0.8
-    "how strongly unrelated shots show what they are in VLP"
-    shot_seconds: float = 5.0
+    "evidence in VLP of an unrelated shot's kind"
+    shot_seconds: Positive = 5.0
     "mean length of a shot, seconds"
     related: float = 0.4
     "cosine between the prototypes, and between the texts, of related classes"
     known: float = 0.15
-    "standard deviation over classes of how well each is known, on a log scale, drawn for each modality on its own"
-    hard: float = 0.18
+    "standard deviation over classes, on a log scale, of their evidence; drawn for each modality on its own"
+    hard: Share = 0.18
     "share of instances that are hard to see in either modality: far, dark, hidden"
     uneven: float = 0.35
-    "standard deviation over instances of how well each is seen, on a log scale, drawn for each modality on its own"
-    stray: float = 0.12
+    "standard deviation over instances, on a log scale, of their visibility; drawn for each modality on its own"
+    stray: Share = 0.12
     "share of videos whose look strays from their class towards a related one"
     replays: float = 0.1
-    "unannotated replays per annotated instance: action to everybody but the ground truth"
+    "unannotated replays per annotated instance: they look like action, but count as false alarms"
     jitter: float = 0.15
     "standard deviation of an instance's visible ends about the annotated ones, as a share of its length up to a cycle"
     look_cbp: float = 0.045
@@ -93,22 +93,15 @@ class Simulator:
     "noise along any direction of CBP"
     noise_vlp: float = 0.065
     "noise along any direction of VLP"
-    correlation: float = 0.6
+    correlation: Share = 0.6
     "share of the noise's variance that lasts for seconds instead of one snippet"
 
     def __post_init__(self) -> None:
         check(self)
-        shares = ("context_vlp", "context_cbp", "phase_evidence", "unrelated", "hard", "stray", "correlation")
-        for name in shares:
-            if getattr(self, name) > 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}: it is a share")
         if self.dataset not in self.size.videos:
             raise ValueError(unknown(self.dataset, list(self.size.videos), "dataset"))
-        if not 0 < self.phase_share < 0.5 or not self.cycle > 0 or not self.shot_seconds > 0:
-            raise ValueError(
-                "phase_share must lie between 0 and 0.5, cycle and shot_seconds above 0,"
-                f" got {self.phase_share}, {self.cycle} and {self.shot_seconds}"
-            )
+        if not 0 < self.phase_share < 0.5:
+            raise ValueError(f"phase_share must lie between 0 and 0.5, got {self.phase_share}: two phases and a peak")
 
     @property
     def size(self) -> Size:
@@ -124,14 +117,14 @@ DIFFICULTIES: dict[str, dict[str, float]] = {
     "cbp_strong": {"cbp_strength": 1.3},
     "premise": {"phase_evidence": 0.2, "confusion": 0.15, "walking": 0.15, "context_cbp": 0.1},
 }
-"Settings by name; in `premise` CBP misses much but confuses little, as the paper has it"
+"Knobs by difficulty; in `premise` CBP misses much but confuses little, as the paper assumes"
 
 
 def difficulty(name: str, **knobs: object) -> Simulator:
-    """The world of a difficulty setting; ``knobs`` change further fields (dataset, profile, seed, ...).
+    """Simulator of a difficulty, a name in :data:`DIFFICULTIES`; ``knobs`` change further fields (profile, seed, ...).
 
     Raises:
-        ValueError: an unknown setting, with the list of those there are.
+        ValueError: unknown difficulty.
     """
     if name not in DIFFICULTIES:
         raise ValueError(unknown(name, list(DIFFICULTIES), "difficulty"))

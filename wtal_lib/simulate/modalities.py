@@ -1,9 +1,8 @@
-"""How the two pre-trainings see what happens in a simulated video: causes to features, each through its own prototypes.
+"""Features of CBP and VLP from the causes of a simulated video, each modality through its own prototypes.
 
 Causes add up in a few latent dimensions, the same whatever the width of the pack, and are then projected to it. The
 unit of every strength is the evidence of an instance of usual visibility: at its peak in CBP, throughout in VLP.
-Everything is summed in double precision, and rounded once when a pack keeps it: the order in which a processor, its
-threads or its BLAS add up leaves no trace in a pack's bytes.
+Sums are in double precision and rounded once, by the pack, so that bytes depend on no processor, threads or BLAS.
 """
 
 from __future__ import annotations
@@ -23,34 +22,34 @@ LATENT = 96
 ACROSS = 0.5
 "cosine, between groups of classes, of what all actions have in common: follow-through in CBP, posture in VLP"
 BEYOND_TEXT = 0.8
-"what pictures of a class show that its text does not say, in units of what it says"
+"evidence of a class in images that its text lacks, in units of what both share"
 STRAYED = 0.7
-"what is left of a class's evidence in a video whose look strays from it"
+"share of a class's evidence that remains in a video whose look strays from it"
 IMAGE_CONE, TEXT_CONE = 3.5, 2.0
 "length of what all images, and all texts, have in common, in units of evidence: the modality gap"
 BIAS, GAIN, GRAIN = (0.47, 0.3), (0.17, 0.4), 0.12
-"""of a CBP column, to look like I3D's: mean and deviation of its bias, in units of evidence; size and log-deviation of
-its gain; noise of its own, in units of evidence"""
+"""of a CBP column, to look like I3D's: mean and deviation of its bias, in units of evidence; median and log-deviation
+of its gain; its own noise, in units of evidence"""
 
 
 def rng_of(*key: object) -> np.random.Generator:
-    """A generator that depends on ``key`` alone."""
+    """Random generator seeded by ``key`` alone."""
     return np.random.default_rng(np.frombuffer(hashlib.sha256(repr(key).encode()).digest(), dtype=np.uint32))
 
 
 def unit(x: Float[np.ndarray, "*n k"]) -> Float[np.ndarray, "*n k"]:
-    """Rows of ``x`` at length 1."""
+    """Rows of ``x`` divided by their length."""
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def drawn(rng: np.random.Generator, *shape: int) -> Float64[np.ndarray, "..."]:
-    """Standard normal numbers, drawn in single precision, which is twice as fast."""
+def normal(rng: np.random.Generator, *shape: int) -> Float64[np.ndarray, "..."]:
+    """Standard normal numbers, drawn in single precision for speed."""
     return rng.standard_normal(shape, dtype=np.float32).astype(np.float64)
 
 
 def directions(rng: np.random.Generator, *shape: int) -> Float64[np.ndarray, "..."]:
-    """Unit vectors in random directions."""
-    return unit(drawn(rng, *shape))
+    """Random unit vectors."""
+    return unit(normal(rng, *shape))
 
 
 def related(
@@ -62,61 +61,62 @@ def related(
 
 
 def noise(rng: np.random.Generator, snippets: int, width: int, lasting: float) -> Float64[np.ndarray, "t k"]:
-    """Unit-variance noise, a share ``lasting`` of whose variance is a mean over 7 snippets; columns are independent."""
+    """Unit-variance noise; a share ``lasting`` of its variance is a moving average over 7 snippets."""
     span = 7
-    quick = drawn(rng, snippets, width)
-    total = np.cumsum(drawn(rng, snippets + span, width), axis=0)
+    quick = normal(rng, snippets, width)
+    total = np.cumsum(normal(rng, snippets + span, width), axis=0)
     slow = (total[span:] - total[:-span]) / span**0.5
     return (1 - lasting) ** 0.5 * quick + lasting**0.5 * slow
 
 
 def looks(rng: np.random.Generator, line: Timeline, width: int) -> Float64[np.ndarray, "t k"]:
-    """What a video has all through, and each of its shots: place, light, camera. Unit variance each."""
-    views = drawn(rng, int(line.shot_t[-1]) + 1, width)
-    return drawn(rng, width) + views[line.shot_t]
+    """Look (place, light, camera) of a video plus that of each of its shots; unit variance each."""
+    shot_s = normal(rng, int(line.shot_t[-1]) + 1, width)
+    return normal(rng, width) + shot_s[line.shot_t]
 
 
 class Cbp:
-    """Classification-based pre-training: RGB in the first half of the columns, flow in the second, never negative."""
+    """Classification-based pre-training: non-negative features, RGB in the first half of the columns, then flow."""
 
     def __init__(self, knobs: Simulator, group_c: Int[np.ndarray, " c"]) -> None:
         rng = rng_of(REVISION, knobs.seed, knobs.dataset, "cbp")
         self.knobs, self.group_c = knobs, group_c
         g, k, half = int(group_c.max()) + 1, LATENT, knobs.size.cbp // 2
-        self.known_c = np.exp(knobs.known * drawn(rng, len(group_c)))
+        self.known_c = np.exp(knobs.known * normal(rng, len(group_c)))
         self.place, self.appearance, self.motion = (related(rng, group_c, k, knobs.related) for _ in range(3))
         self.prepare = directions(rng, g, k)
         self.follow = related(rng, np.zeros(g, dtype=np.int64), k, ACROSS)
         self.walk = unit(directions(rng, g, k) + self.prepare)
         self.shots = directions(rng, len(SHOT_KINDS), k)
-        self.project = drawn(rng, 2, k, half)
-        self.bias = BIAS[0] + BIAS[1] * drawn(rng, 2, half)
-        self.gain = GAIN[0] * np.exp(GAIN[1] * drawn(rng, 2, half))
+        self.project = normal(rng, 2, k, half)
+        self.bias = BIAS[0] + BIAS[1] * normal(rng, 2, half)
+        self.gain = GAIN[0] * np.exp(GAIN[1] * normal(rng, 2, half))
 
     def __call__(self, line: Timeline, stray: int | None, rng: np.random.Generator) -> Float64[np.ndarray, "t d"]:
         """Features of one video; ``stray`` is the class towards which its look strays."""
         knobs, t = self.knobs, len(line.scene_t)
-        strength_m = knobs.cbp_strength * self.known_c[line.class_m] * line.visible_m2[:, 0]
-        seen_3tm = (line.phase_mt3 * (strength_m * (1.0 if stray is None else STRAYED))[:, None, None]).T
-        telling_tm = seen_3tm[1] + knobs.phase_evidence * (seen_3tm[0] + seen_3tm[2])
+        remains = 1 if stray is None else STRAYED
+        strength_m = knobs.cbp_strength * self.known_c[line.class_m] * line.visible_m2[:, 0] * remains
+        seen_3tm = (line.phase_mt3 * strength_m[:, None, None]).T
+        class_tm = seen_3tm[1] + knobs.phase_evidence * (seen_3tm[0] + seen_3tm[2])
         group_m, group_t = self.group_c[line.class_m], self.group_c[line.class_t]
         place_c = self.place if stray is None else unit(self.place + self.place[stray])
-        rgb = telling_tm @ self.appearance[line.class_m] + knobs.look_cbp * looks(rng, line, LATENT)
+        rgb = class_tm @ self.appearance[line.class_m] + knobs.look_cbp * looks(rng, line, LATENT)
         rgb += knobs.context_cbp * line.scene_t[:, None] * place_c[line.class_t]
         rgb += knobs.shots_cbp * (1 - line.scene_t)[:, None] * self.shots[line.kind_t]
-        flow = telling_tm @ self.motion[line.class_m] + knobs.look_cbp * looks(rng, line, LATENT)
+        flow = class_tm @ self.motion[line.class_m] + knobs.look_cbp * looks(rng, line, LATENT)
         flow += knobs.confusion * (seen_3tm[0] @ self.prepare[group_m] + seen_3tm[2] @ self.follow[group_m])
         flow += knobs.walking * (line.walk_t * line.still_t)[:, None] * self.walk[group_t]
         halves = []
         for i, cause in enumerate((rgb, flow)):
             row = (cause + knobs.noise_cbp * noise(rng, t, LATENT, knobs.correlation)) @ self.project[i]
-            row += GRAIN * drawn(rng, *row.shape) + self.bias[i]
+            row += GRAIN * normal(rng, *row.shape) + self.bias[i]
             halves.append(np.maximum(row, 0, out=row) * self.gain[i])
         return np.concatenate(halves, axis=1)
 
 
 class Vlp:
-    """Vision-language pre-training: unit embeddings of images, and the unit rows of its text tower."""
+    """Vision-language pre-training: unit embeddings of snippets and, as ``text`` (c, e), of class names."""
 
     def __init__(self, knobs: Simulator, group_c: Int[np.ndarray, " c"]) -> None:
         rng = rng_of(REVISION, knobs.seed, knobs.dataset, "vlp")
@@ -125,7 +125,7 @@ class Vlp:
         k = min(LATENT, width - 2)
         basis = np.linalg.qr(rng.standard_normal((width, k + 2)))[0].T
         self.image_cone, text_cone, self.basis = basis[0], basis[1], basis[2:]
-        self.known_c = np.exp(knobs.known * drawn(rng, len(group_c)))
+        self.known_c = np.exp(knobs.known * normal(rng, len(group_c)))
         concept = related(rng, group_c, k, knobs.related)
         self.sight = unit(concept + BEYOND_TEXT * related(rng, group_c, k, knobs.related))
         self.posture = related(rng, np.zeros(g, dtype=np.int64), k, ACROSS)
@@ -135,8 +135,9 @@ class Vlp:
     def __call__(self, line: Timeline, stray: int | None, rng: np.random.Generator) -> Float64[np.ndarray, "t e"]:
         """Embeddings of one video; ``stray`` is the class towards which its look strays."""
         knobs, width = self.knobs, len(self.basis)
-        strength_m = knobs.vlp_strength * self.known_c[line.class_m] * line.visible_m2[:, 1]
-        seen_tm = (line.phase_mt3.sum(axis=2) * (strength_m * (1.0 if stray is None else STRAYED))[:, None]).T
+        remains = 1 if stray is None else STRAYED
+        strength_m = knobs.vlp_strength * self.known_c[line.class_m] * line.visible_m2[:, 1] * remains
+        seen_tm = (line.phase_mt3.sum(axis=2) * strength_m[:, None]).T
         sight_c = self.sight if stray is None else unit(self.sight + self.sight[stray])
         cause = seen_tm @ (sight_c[line.class_m] + knobs.posture * self.posture[self.group_c[line.class_m]])
         beside_t = knobs.vlp_strength * self.known_c[line.class_t] * line.scene_t * line.still_t

@@ -1,13 +1,13 @@
-"""What happens in a simulated video, snippet by snippet, before any modality looks at it."""
+"""Causes of a simulated video, snippet by snippet, before either modality sees them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Float, Float64, Int
 
-from wtal_lib.data.segments import Grid, overlap, runs, union
+from wtal_lib.data.segments import Grid, overlap, union
 from wtal_lib.simulate.knobs import Simulator
 
 SHOT_KINDS = ("crowd", "logo", "close-up", "interview", "scoreboard", "landscape")
@@ -23,33 +23,34 @@ MARGIN = 0.6
 WALKED = 0.65
 "share of the shots in which somebody walks about"
 CLEAR = 0.15
-"standard deviation over shots of how clearly, on a log scale, the place is in the picture"
+"standard deviation over shots, on a log scale, of how clearly the place is in the picture"
 
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
     """Causes per snippet; m counts the annotated instances and, after them, the replays."""
 
+    segment_m2: Float[np.ndarray, "m 2"]
+    "start and stop, seconds, within the video"
     class_m: Int[np.ndarray, " m"]
     phase_mt3: Float64[np.ndarray, "m t 3"]
     "share of each snippet that is preparation, peak and end of each instance"
     visible_m2: Float64[np.ndarray, "m 2"]
-    "how well CBP and VLP see each instance; 1 is usual"
+    "visibility of each instance to CBP and VLP; 1 is usual"
     still_t: Float64[np.ndarray, " t"]
-    "share of each snippet in which nothing is performed"
+    "share of each snippet in which no action is performed"
     class_t: Int[np.ndarray, " t"]
     "class whose place is in the picture: the nearest instance's"
     scene_t: Float64[np.ndarray, " t"]
     "1 where the action's place is in the picture (action and context), 0 in unrelated shots"
     clear_t: Float64[np.ndarray, " t"]
-    "how clearly it is"
+    "how clearly the place is in the picture; 1 is usual"
     shot_t: Int[np.ndarray, " t"]
+    "index of the shot"
     kind_t: Int[np.ndarray, " t"]
     "index into SHOT_KINDS, used where scene_t is below 1"
     walk_t: Float64[np.ndarray, " t"]
     "strength of walking about"
-    tags: tuple[tuple[float, float, str], ...]
-    "(start, stop, kind) in seconds, sorted: context, unrelated, replay, hard"
 
 
 def phases(
@@ -57,8 +58,8 @@ def phases(
 ) -> Float64[np.ndarray, "m t 3"]:
     """Share of each snippet that is preparation, peak and end of each instance; the three add up to the coverage.
 
-    ``share_m2`` holds the shares of preparation and of end. An instance longer than ``1.5 * cycle`` seconds goes
-    through its phases again and again.
+    ``share_m2`` holds the shares of preparation and of end. An instance longer than ``1.5 * cycle`` seconds repeats
+    its phases.
     """
     time_t = grid.seconds((np.arange(snippets * WITHIN) + 0.5) / WITHIN)
     length_m = np.diff(segment_m2)
@@ -80,110 +81,61 @@ def timeline(
     knobs: Simulator,
     rng: np.random.Generator,
 ) -> Timeline:
-    """Everything that happens in one video, drawn around its annotated instances.
+    """Causes of one video, drawn around its annotated instances (seconds).
 
-    Instances are clipped to the video; those beyond its end are not shown. ``fallback`` is the class whose place is
-    shown in a video without any instance.
+    Instances are clipped to the video; those beyond its end are left out. ``fallback`` is the class whose place is
+    shown in a video without instances.
     """
-    stop = float(grid.seconds(snippets))
+    stop, middle_t = float(grid.seconds(snippets)), grid.seconds(np.arange(snippets) + 0.5)
     segment_m2 = np.clip(segment_m2, 0, stop)
     shown = segment_m2[:, 1] > segment_m2[:, 0]
-    segment_m2, class_m = segment_m2[shown], class_m[shown]
-    replay_r2, replayed_r = _replays(segment_m2, stop, knobs, rng)
-    seen_m2, class_m = np.concatenate([segment_m2, replay_r2]), np.concatenate([class_m, class_m[replayed_r]])
-    phase_mt3 = _performed(seen_m2, knobs, grid, snippets, rng)
-    hard_m, visible_m2 = _visibility(len(seen_m2), knobs, rng)
-    shot_t, shots = _shots(stop, snippets, grid, knobs, rng)
-    margin_m2 = MARGIN + rng.exponential(knobs.context_seconds, seen_m2.shape)
-    beside_t = grid.coverage(union(seen_m2 + margin_m2 * [-1, 1]), snippets)
+    replay_r2, replayed_r = _replays(segment_m2[shown], stop, knobs, rng)
+    segment_m2 = np.concatenate([segment_m2[shown], replay_r2])
+    class_m = np.concatenate([class_m[shown], class_m[shown][replayed_r]])
+    # visible ends lie about the annotated ones, closer for short instances
+    spread_m1 = knobs.jitter * np.minimum(np.diff(segment_m2), knobs.cycle)
+    seen_m2 = segment_m2 + spread_m1 * np.clip(rng.standard_normal(segment_m2.shape), -2, 2)
+    share_m2 = knobs.phase_share * rng.uniform(0.6, 1.4, segment_m2.shape)
+    phase_mt3 = phases(seen_m2, share_m2, knobs.cycle, grid, snippets)
+    # visibility: 1 on average for each modality, except where an instance is hard to see for both
+    hard_m = rng.random(len(segment_m2)) < knobs.hard
+    visible_m2 = np.exp(knobs.uneven * rng.standard_normal(segment_m2.shape) - knobs.uneven**2 / 2)
+    visible_m2 *= np.where(hard_m, rng.uniform(*HARD, len(segment_m2)), 1.0)[:, None]
+    # shots of gamma-distributed length; away from any context, some are unrelated
+    length_s = rng.gamma(2.0, knobs.shot_seconds / 2, size=8 + int(2 * stop / knobs.shot_seconds)) + grid.step
+    shot_t = np.searchsorted(np.cumsum(length_s), middle_t)
+    shots = int(shot_t[-1]) + 1
+    margin_m2 = MARGIN + rng.exponential(knobs.context_seconds, segment_m2.shape)
+    beside_t = grid.coverage(union(segment_m2 + margin_m2 * [-1, 1]), snippets)
     scene_t = np.where((rng.random(shots) < knobs.unrelated)[shot_t], beside_t, 1.0)
     pace_s = rng.uniform(0.3, 1.3, shots) * (rng.random(shots) < WALKED)
     wave_t = 1 + 0.5 * np.sin(np.arange(snippets) * rng.uniform(0.4, 1.2) + rng.uniform(0, 2 * np.pi))
-    hard = segment_m2[hard_m[: len(segment_m2)]]
+    away_mt = np.maximum(segment_m2[:, :1] - middle_t, middle_t - segment_m2[:, 1:])
     return Timeline(
+        segment_m2=segment_m2,
         class_m=class_m,
         phase_mt3=phase_mt3,
         visible_m2=visible_m2,
         still_t=np.clip(1 - phase_mt3.sum(axis=(0, 2)), 0, 1),
-        class_t=_nearest(seen_m2, class_m, fallback, grid, snippets),
+        class_t=class_m[away_mt.argmin(axis=0)] if len(class_m) else np.full(snippets, fallback, dtype=np.int64),
         scene_t=scene_t,
         clear_t=np.exp(CLEAR * rng.standard_normal(shots))[shot_t],
         shot_t=shot_t,
         kind_t=rng.integers(len(SHOT_KINDS), size=shots)[shot_t],
         walk_t=pace_s[shot_t] * wave_t,
-        tags=_tags(grid.coverage(segment_m2, snippets), scene_t, hard, replay_r2, grid),
     )
-
-
-def _performed(
-    segment_m2: Float[np.ndarray, "m 2"], knobs: Simulator, grid: Grid, snippets: int, rng: np.random.Generator
-) -> Float64[np.ndarray, "m t 3"]:
-    """Phases of instances whose visible ends lie about the annotated ones, closer for short ones."""
-    spread_m1 = knobs.jitter * np.minimum(np.diff(segment_m2), knobs.cycle)
-    visible_m2 = segment_m2 + spread_m1 * np.clip(rng.standard_normal(segment_m2.shape), -2, 2)
-    share_m2 = knobs.phase_share * rng.uniform(0.6, 1.4, segment_m2.shape)
-    return phases(visible_m2, share_m2, knobs.cycle, grid, snippets)
-
-
-def _visibility(
-    count: int, knobs: Simulator, rng: np.random.Generator
-) -> tuple[Bool[np.ndarray, " m"], Float64[np.ndarray, "m 2"]]:
-    """Which instances are hard to see for everybody, and how well each modality sees each, 1 on average otherwise."""
-    hard_m = rng.random(count) < knobs.hard
-    visible_m2 = np.exp(knobs.uneven * rng.standard_normal((count, 2)) - knobs.uneven**2 / 2)
-    visible_m2 *= np.where(hard_m, rng.uniform(*HARD, count), 1.0)[:, None]
-    return hard_m, visible_m2
 
 
 def _replays(
     segment_m2: Float[np.ndarray, "m 2"], stop: float, knobs: Simulator, rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, "r 2"], Int[np.ndarray, " r"]]:
-    """Unannotated repetitions that touch no instance, somewhat slower than life, and which instance each repeats."""
-    kept: list[tuple[float, float]] = []
-    which = []
+    """Segments of slower, unannotated repetitions that touch no instance, and the instance that each repeats."""
+    replays, which = np.zeros((0, 2)), []
     for i in rng.integers(max(1, len(segment_m2)), size=rng.poisson(knobs.replays * len(segment_m2))):
         length = float(np.diff(segment_m2[i])[0]) * rng.uniform(1.0, 1.6)
         start = rng.random() * (stop - length)
         near = np.array([[start - 1, start + length + 1]])
-        taken = np.concatenate([segment_m2, np.reshape(np.array(kept), (-1, 2))])
-        if start >= 0 and not overlap(near, taken).any():
-            kept.append((start, start + length))
+        if start >= 0 and not overlap(near, np.concatenate([segment_m2, replays])).any():
+            replays = np.append(replays, [[start, start + length]], axis=0)
             which.append(int(i))
-    return np.array(kept, dtype=np.float64).reshape(-1, 2), np.array(which, dtype=np.int64)
-
-
-def _shots(
-    stop: float, snippets: int, grid: Grid, knobs: Simulator, rng: np.random.Generator
-) -> tuple[Int[np.ndarray, " t"], int]:
-    """Shot of each snippet, and how many there are; a shot lasts a gamma-distributed time."""
-    lengths = rng.gamma(2.0, knobs.shot_seconds / 2, size=8 + int(2 * stop / knobs.shot_seconds)) + grid.step
-    shot_t = np.searchsorted(np.cumsum(lengths), grid.seconds(np.arange(snippets) + 0.5))
-    return shot_t, int(shot_t[-1]) + 1
-
-
-def _nearest(
-    segment_m2: Float[np.ndarray, "m 2"], class_m: Int[np.ndarray, " m"], fallback: int, grid: Grid, snippets: int
-) -> Int[np.ndarray, " t"]:
-    """Class of the instance nearest in time to each snippet; ``fallback`` where there is none."""
-    if not len(segment_m2):
-        return np.full(snippets, fallback, dtype=np.int64)
-    middle_t = grid.seconds(np.arange(snippets) + 0.5)
-    away_mt = np.maximum(segment_m2[:, :1] - middle_t, middle_t - segment_m2[:, 1:])
-    return class_m[away_mt.argmin(axis=0)]
-
-
-def _tags(
-    action_t: Float[np.ndarray, " t"],
-    scene_t: Float[np.ndarray, " t"],
-    hard_h2: Float[np.ndarray, "h 2"],
-    replay_r2: Float[np.ndarray, "r 2"],
-    grid: Grid,
-) -> tuple[tuple[float, float, str], ...]:
-    still_t = action_t < 0.5
-    spans = {
-        "context": grid.seconds(runs(still_t & (scene_t >= 0.5))),
-        "unrelated": grid.seconds(runs(still_t & (scene_t < 0.5))),
-        "hard": hard_h2,
-        "replay": replay_r2,
-    }
-    return tuple(sorted((float(a), float(b), kind) for kind, segments in spans.items() for a, b in segments))
+    return replays, np.array(which, dtype=np.int64)
