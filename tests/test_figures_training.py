@@ -12,6 +12,7 @@ import pytest
 from test_figures import assert_legible
 
 from wtal_lib import figures
+from wtal_lib.figures import draw
 from wtal_lib.studies import tables
 
 RNG = np.random.default_rng(0)
@@ -177,3 +178,44 @@ def test_shares_of_who_finds_an_instance_fill_the_bar() -> None:
     assert sum(patch.get_width() for patch in ax.patches) == pytest.approx(200)
     assert ax.collections[0].get_segments()[0][0, 0] == pytest.approx(78)
     assert_legible(ax)
+
+
+EFFECTS = pd.DataFrame(
+    {
+        "row": ["better", "none", "worse", "one seed"],
+        "difference": [3.0, 0.5, -2.0, 1.0],
+        "low": [1.0, -1.0, -3.5, np.nan],
+        "high": [5.0, 2.0, -0.5, np.nan],
+    }
+)
+
+
+def test_intervals_stand_in_the_order_given_and_are_full_beyond_zero() -> None:
+    ax = figures.intervals(EFFECTS)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == EFFECTS["row"].tolist()
+    faces = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
+    assert [face == "white" for face in faces] == [False, True, False, True]
+    assert ax.texts[0].get_text() == "+3.0  [+1.0, +5.0]"
+    assert ax.texts[3].get_text() == "+1.0  [unknown]"
+    assert ax.collections[0].get_segments()[0][:, 0].tolist() == [1, 5]
+    assert_legible(ax)
+
+
+def test_an_interval_that_does_not_hold_its_difference_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"low ≤ difference ≤ high; got .*'better'"):
+        figures.intervals(EFFECTS.assign(low=4.0))
+    with pytest.raises(ValueError, match="columns row, difference, low, high; got 4 rows of row"):
+        figures.intervals(EFFECTS[["row"]])
+    with pytest.raises(ValueError, match="got 0 rows"):
+        figures.intervals(EFFECTS.head(0))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_labels_of_a_crowd_lie_on_no_other_and_on_no_point(seed: int) -> None:
+    ax = plt.subplots(figsize=(6, 4))[1]
+    points = np.random.default_rng(seed).normal(size=(25, 2)).tolist()
+    ax.plot(*np.transpose(points), "o", ms=4)
+    labels = draw.place_labels(ax, [(x, y) for x, y in points], {i: f"method {i}" for i in range(0, 25, 3)})
+    assert_legible(ax)
+    boxes = [label.get_window_extent() for label in labels]
+    assert not any(box.contains(*point) for box in boxes for point in ax.transData.transform(points))

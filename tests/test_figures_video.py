@@ -6,7 +6,6 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
-from test_figures import assert_legible
 
 from wtal_lib import figures
 from wtal_lib.data.segments import Detections
@@ -61,26 +60,6 @@ def test_a_film_strip_shows_its_pictures_undistorted(tmp_path) -> None:
     axes = figures.video_overview("b", IMAGES, np.ones((20, 3), np.float32), detections(), 0.5, ["Diving"])
     size = axes[0].get_window_extent()
     assert size.width / 10 / size.height == pytest.approx(32 / 18, rel=0.02)
-
-
-def test_what_a_branch_finds_misses_and_adds_is_counted_in_snippets_of_the_truth() -> None:
-    truth = np.array([[2.0, 6.0]])  # snippets 2 to 5 of a second each
-    few, many = np.array([0, 0, 0, 1, 0.6, 0, 0, 0]), np.array([0, 1, 1, 1, 1, 1, 0.5, 0.4])
-    ax = figures.branches_over_truth(truth, {"CBP": few, "VLP": many}, 1.0)
-    texts = [text.get_text() for text in ax.texts]
-    assert texts == ["50 % found", "50 % missed", "0 % added", "100 % found", "0 % missed", "50 % added"]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["ground truth", "CBP", "VLP"]
-    missed = ax.collections[1].get_paths()
-    assert [(path.get_extents().x0, path.get_extents().x1) for path in missed] == [(2, 3), (5, 6)]
-    assert ax.get_xlim() == (0, 8)
-    assert_legible(ax)
-
-
-def test_curves_beyond_one_and_videos_without_truth_are_refused() -> None:
-    with pytest.raises(ValueError, match="'CBP' has 4 snippets in it and values from 0 to 3"):
-        figures.branches_over_truth(np.array([[2.0, 6.0]]), {"CBP": np.arange(4.0).repeat(2)}, 1.0)
-    with pytest.raises(ValueError, match="'CBP' has 0 snippets in it"):
-        figures.branches_over_truth(np.empty((0, 2)), {"CBP": np.ones(8)}, 1.0)
 
 
 def test_frame_ages_have_a_row_a_video() -> None:

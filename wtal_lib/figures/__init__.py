@@ -1,4 +1,7 @@
-"""Arrays in, Axes out: one function a figure, in the house style."""
+"""Arrays in, Axes out: one function a figure, in the house style; axes are made where none are given.
+
+Shares come in as fractions and scores (mAP) in percent, :mod:`wtal_lib.figures.errors` apart; percent is drawn.
+"""
 
 import lazy_loader
 
@@ -7,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "style": ["COLOURS", "LABELS", "FULL_WIDTH", "theme", "colour"],
         "data": ["classes", "videos", "feature_lengths", "mismatches", "structures", "timelines"],
-        "video": ["timeline", "branches_over_truth", "pseudo_labels", "video_overview", "safe_name", "frame_ages"],
+        "video": ["timeline", "pseudo_labels", "video_overview", "safe_name", "frame_ages"],
         "errors": [
             "protocols",
             "class_ap",
@@ -23,12 +26,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "LINE_COLOURS",
             "dot_plot",
             "by_iou",
+            "intervals",
             "training_curves",
             "thresholds",
             "label_quality",
             "published",
         ],
-        "effects": ["intervals", "gain_by_sharing", "factorial"],
-        "branches": ["rates", "completeness_curves", "change_by_bin", "change_by_class", "instances_found"],
+        "branches": ["completeness_curves", "change_by_bin", "change_by_class", "instances_found"],
     },
 )

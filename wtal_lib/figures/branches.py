@@ -1,7 +1,4 @@
-"""Figures of the two branches side by side: what each leaves out, adds and finds, before and after distillation.
-
-Shares come in as fractions and are drawn in percent. Axes are made where none are given, and returned.
-"""
+"""Figures of the two branches side by side: what each leaves out, adds and finds, before and after distillation."""
 
 from __future__ import annotations
 
@@ -14,34 +11,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS, LABELS, OUTCOMES, colour
+from wtal_lib.figures.style import COLOURS, LABELS, colour
 
 FOUND = {"both": "#009E73", "CBP alone": COLOURS["cbp"], "VLP alone": COLOURS["vlp"], "neither": "#CCCCCC"}
 "One colour for who finds an instance"
-
-
-def rates(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """The paper's Figure 1 measured: shares of true and false positives and negatives among snippets, a bar a row.
-
-    ``frame`` has the columns row, TP, FP, TN and FN, the shares of a row adding to 1. Action (TP, FN) stands left of
-    the dashed line, background (FP, TN) right of it: the errors meet in the middle, too little left and too much right.
-
-    Raises:
-        ValueError: a column is missing, or the shares of a row do not add to 1.
-    """
-    draw.require(frame, "row", *OUTCOMES)
-    shares = frame.set_index("row")[list(OUTCOMES)]
-    if len(off := shares[(shares.sum(axis=1) - 1).abs() > 1e-3]):
-        raise ValueError(f"expected shares that add to 1; those of {off.index[0]!r} add to {off.iloc[0].sum():g}")
-    ax = draw.single(ax, 0.8, 0.95 + 0.3 * len(shares))
-    draw.stacked(ax, 100 * shares, OUTCOMES, across=True)
-    _, place = draw.rows_down(ax, shares.index.tolist())
-    action = 100 * (shares["TP"] + shares["FN"])
-    ax.vlines(action, place - 0.5, place + 0.5, color="0.1", ls=(0, (2, 1.2)), lw=1.2)
-    ax.set(xlabel="snippets (%): action left of the dashed line, background right of it")
-    names = ("true positive", "false negative", "false positive", "true negative")
-    ax.legend(ax.containers, names, ncols=4, **draw.ABOVE)
-    return ax
 
 
 def completeness_curves(

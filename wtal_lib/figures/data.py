@@ -1,6 +1,6 @@
 """Figures of the data: classes, videos, feature lengths, mismatches, and drawn structure beside the real one.
 
-Each takes a table of :mod:`wtal_lib.data.census`, draws into ``axes`` (its own where none are given) and returns them.
+Each takes a table of :mod:`wtal_lib.data.census`.
 """
 
 from __future__ import annotations
@@ -66,25 +66,15 @@ def videos(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes
         "instances": np.unique(np.geomspace(0.9, table["instances"].max() + 1, 25).round().clip(1)) - 0.5,
         "foreground": np.linspace(0, 1, 21),
     }
-    style: dict[str, Any] = {
-        "hue": "subset",
-        "hue_order": SUBSETS,
-        "palette": SUBSETS,
-        "element": "step",
-        "alpha": 0.25,
-    }
+    style: dict[str, Any] = {"hue": "subset", "hue_order": SUBSETS, "palette": SUBSETS, "element": "step"}
+    style |= {"alpha": 0.25, "stat": "percent", "common_norm": False, "legend": False}
     for ax, (name, edges) in zip(axes, bins.items(), strict=True):
         shown = table.dropna(subset=name)
         if len(shown):
-            sns.histplot(shown, x=name, bins=edges, stat="percent", common_norm=False, legend=False, ax=ax, **style)
+            sns.histplot(shown, x=name, bins=edges, ax=ax, **style)
         for subset, shade in SUBSETS.items():
-            ax.axvline(
-                table.loc[table["subset"] == subset, name].median(),
-                color=shade,
-                ls="--",
-                lw=1.2,
-                label=f"{subset} (dashed: median)",
-            )
+            middle = table.loc[table["subset"] == subset, name].median()
+            ax.axvline(middle, color=shade, ls="--", lw=1.2, label=f"{subset} (dashed: median)")
         if name != "foreground":
             draw.log_x(ax)
         ax.set(xlabel=PANELS[name], ylabel="videos of the subset (%)" if ax is axes[0] else "")

@@ -1,4 +1,4 @@
-"""What several figures draw alike: axes, named rows and bins, stacked bars, changes, heat maps, labels kept apart."""
+"""What several figures draw alike: axes, named rows and bins, stacked bars, changes, labels kept apart."""
 
 from __future__ import annotations
 
@@ -39,17 +39,6 @@ def panels(axes: Sequence[Axes] | None, count: int, height: float, rows: int = 1
     return list(grid[:count])
 
 
-def require(frame: pd.DataFrame, *columns: str) -> None:
-    """Raise a ValueError for a table that is empty, lacks a column, or has a difference outside its interval."""
-    expected = f"expected a table with the columns {', '.join(columns)}"
-    if frame.empty or not {*columns} <= {*frame.columns}:
-        raise ValueError(f"{expected}; got {len(frame)} rows of {', '.join(map(str, frame.columns)) or 'no columns'}")
-    if "low" not in columns:
-        return
-    if len(off := frame[(frame["difference"] < frame["low"]) | (frame["difference"] > frame["high"])]):
-        raise ValueError(f"{expected} and low ≤ difference ≤ high; got {off.iloc[0].to_dict()}")
-
-
 def spans(segment_n2: np.ndarray) -> list[tuple[float, float]]:
     """Start and length of each segment, as ``Axes.broken_barh`` takes them."""
     return [(start, stop - start) for start, stop in segment_n2.tolist()]
@@ -73,10 +62,11 @@ def bare(ax: Axes) -> None:
 
 
 def log_x(ax: Axes) -> None:
-    """Logarithmic x axis with plain numbers at powers of ten."""
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.minorticks_off()
+    """Logarithmic x axis with plain numbers at powers of ten; linear where no value is positive."""
+    if np.isfinite(ax.dataLim.minposx):
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
 
 
 def rows_down(ax: Axes, names: Sequence[str], most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -87,10 +77,8 @@ def rows_down(ax: Axes, names: Sequence[str], most: int | None = None) -> tuple[
     index, place = np.arange(len(names)), np.arange(float(len(names)))
     if most is not None and len(names) > most:
         head = -(-most // 2)
-        index, place = (
-            np.r_[:head, len(names) - (most - head) : len(names)],
-            place[:most] + 1.3 * (place[:most] >= head),
-        )
+        index = np.delete(index, np.s_[head : head + len(names) - most])
+        place = place[:most] + 1.3 * (place[:most] >= head)
         note(ax, f"… {len(names) - most} more classes …", (0, head + 0.15), (4, 0), xycoords=ax.get_yaxis_transform())
     ax.set_yticks(place, [names[i] for i in index.tolist()])
     ax.set_ylim(place[-1] + 0.8, -0.6)
@@ -130,22 +118,6 @@ def changes(ax: Axes, place: np.ndarray, ends: Sequence[np.ndarray], shade: str,
     (ax.vlines if upright else ax.hlines)(place, before, after, color=shade, alpha=0.5, lw=1.6)
     for values, face, edge in zip(ends, ("white", shade), (shade, "white"), strict=True):
         ax.plot(*((place, values) if upright else (values, place)), "o", ms=5.5, mfc=face, mec=edge, mew=1)
-
-
-def heat_map(ax: Axes, cells: pd.DataFrame, centre: float, label: str = "") -> None:
-    """Annotated cells in colours that are centred on ``centre`` and reach at least 5 points to either side of it."""
-    reach = max(5.0, float(np.nanmax(np.abs(cells.to_numpy(dtype=float) - centre))))
-    low, high = centre - reach, centre + reach
-    style: dict[str, Any] = {
-        "annot": True,
-        "fmt": ".1f",
-        "annot_kws": {"fontsize": 8},
-        "linewidths": 0.8,
-        "cmap": "PRGn",
-    }
-    style["cbar_kws"] = {"label": label, "format": "%.1f", "ticks": [low, centre, high]}
-    sns.heatmap(cells, vmin=low, vmax=high, ax=ax, cbar_ax=ax.inset_axes((1.04, 0.05, 0.05, 0.9)), **style)
-    ax.tick_params(length=0, rotation=0)
 
 
 def place_labels(ax: Axes, points: Sequence[tuple[float, float]], texts: Mapping[int, str]) -> list[Annotation]:

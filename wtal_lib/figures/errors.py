@@ -1,7 +1,4 @@
-"""Figures of how detections err: by protocol, class and kind of error, by completeness, and by what is missed.
-
-Fractions come in, percent is what the axes show. Axes are made where none are given, and returned.
-"""
+"""Figures of how detections err: by protocol, class and kind of error, by completeness, by misses; from fractions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Figures of runs: scores and their spread over seeds, mAP over training, thresholds, pseudo-labels, published methods.
-
-Percent comes in where scores do, fractions where shares do. Axes are made where none are given, and returned.
-"""
+"""Figures of runs: scores and spread over seeds, training curves, thresholds, pseudo-labels, published methods."""
 
 from __future__ import annotations
 
@@ -22,13 +19,8 @@ from wtal_lib.figures.style import COLOURS, LABELS, colour
 MAP = "mAP, mean over tIoU (%)"
 
 LINE_COLOURS = {
-    "vanilla VLP": COLOURS["vanilla_vlp"],
-    "CBP": COLOURS["cbp"],
-    "VLP": COLOURS["vlp"],
-    "late fusion": COLOURS["late_fusion"],
-    "CBP, full": COLOURS["cbp"],
-    "VLP, full": COLOURS["vlp"],
-    "full": COLOURS["fused"],
+    **{LABELS[name]: COLOURS[name] for name in ("vanilla_vlp", "cbp", "vlp", "late_fusion")},
+    **{"CBP, full": COLOURS["cbp"], "VLP, full": COLOURS["vlp"], "full": COLOURS["fused"]},
     **dict.fromkeys(("supervised CBP", "supervised VLP", "supervised"), COLOURS["supervised"]),
 }
 "Of the main table's lines"
@@ -126,20 +118,23 @@ def training_curves(curves: pd.DataFrame, warmup: float = 0, axes: Sequence[Axes
     return axes
 
 
-def thresholds(
-    grid: pd.DataFrame, *, title: str = "", default: tuple[float, float] | None = None, ax: Axes | None = None
-) -> Axes:
+def thresholds(grid: pd.DataFrame, *, title: str, default: tuple[float, float], ax: Axes | None = None) -> Axes:
     """Heat map over background thresholds (index, lowest at the bottom) and foreground thresholds (columns); percent.
 
-    The cell of the ``default`` thresholds is framed and the colours are centred on it (else on the mean), at least 10
-    points wide, so that what differs little looks alike.
+    The cell of the ``default`` thresholds is framed and the colours are centred on it, at least 10 points wide, so that
+    what differs little looks alike.
     """
     ax = draw.single(ax, 0.4, 2.2)
     cells = grid.astype(float).sort_index(ascending=False)
-    draw.heat_map(ax, cells, float(cells.loc[default] if default else np.nanmean(cells.to_numpy())))
-    if default is not None:
-        row, column = cells.index.get_loc(default[0]), cells.columns.get_loc(default[1])
-        ax.add_patch(Rectangle((column + 0.03, row + 0.03), 0.94, 0.94, fill=False, ec="0.1", lw=1.8))
+    centre = float(cells.loc[default])
+    reach = max(5.0, float((cells - centre).abs().max(axis=None)))
+    ends: dict[str, Any] = {"vmin": centre - reach, "vmax": centre + reach, "cmap": "PRGn"}
+    ends["cbar_kws"] = {"format": "%.1f", "ticks": [centre - reach, centre, centre + reach]}
+    style: dict[str, Any] = {"annot": True, "fmt": ".1f", "annot_kws": {"fontsize": 8}, "linewidths": 0.8}
+    sns.heatmap(cells, ax=ax, cbar_ax=ax.inset_axes((1.04, 0.05, 0.05, 0.9)), **ends, **style)
+    row, column = cells.index.get_loc(default[0]), cells.columns.get_loc(default[1])
+    ax.add_patch(Rectangle((column + 0.03, row + 0.03), 0.94, 0.94, fill=False, ec="0.1", lw=1.8))
+    ax.tick_params(length=0, rotation=0)
     ax.set(title=title, xlabel="foreground above", ylabel="background below")
     return ax
 
@@ -164,25 +159,23 @@ def label_quality(frame: pd.DataFrame, axes: Sequence[Axes] | None = None) -> li
     return axes
 
 
-def published(
-    table: pd.DataFrame, marked: str, score: str = "mean", ours: Sequence[float] = (), ax: Axes | None = None
-) -> Axes:
-    """Published methods by year and mAP, the best of each year named, the ``marked`` method in colour.
+def published(table: pd.DataFrame, marked: str, ours: Sequence[float] = (), ax: Axes | None = None) -> Axes:
+    """Published methods by year and mean mAP, the best of each year named, the ``marked`` method in colour.
 
-    ``table`` has the columns method, year, extra (whether more than video labels is used) and ``score``. ``ours`` (a
-    score a seed) belongs here only where it rests on real features.
+    ``table`` has the columns method, year, extra (whether more than video labels is used) and mean. ``ours`` (a score a
+    seed) belongs here only where it rests on real features.
     """
     ax = draw.single(ax, 0.85, 3)
-    known = table[table[score].notna()].reset_index(drop=True)
+    known = table.dropna(subset="mean").reset_index(drop=True)
     within = known.groupby("year").cumcount() / known.groupby("year")["year"].transform("size")
     known["place"] = known["year"] + 0.5 * (within - 0.5)
     known["trained on"] = known["extra"].map({False: "video labels", True: "more than video labels"})
     own = known["method"] == marked
     shades = {"video labels": "0.35", "more than video labels": "#E69F00"}
-    sns.scatterplot(known[~own], x="place", y=score, hue="trained on", hue_order=shades, palette=shades, s=26, ax=ax)
-    ax.plot(known["place"][own], known[score][own], "D", ms=7, color=COLOURS["fused"], mec="white", zorder=3)
-    points = list(known[["place", score]].itertuples(index=False, name=None))
-    best = known.groupby("year")[score].idxmax().tolist()
+    sns.scatterplot(known[~own], x="place", y="mean", hue="trained on", hue_order=shades, palette=shades, s=26, ax=ax)
+    ax.plot(known["place"][own], known["mean"][own], "D", ms=7, color=COLOURS["fused"], mec="white", zorder=3)
+    points = list(known[["place", "mean"]].itertuples(index=False, name=None))
+    best = known.groupby("year")["mean"].idxmax().tolist()
     texts = {row: f"{known['method'][row]} {points[row][1]:.1f}" for row in [*np.flatnonzero(own).tolist(), *best]}
     ticks = {int(year): str(year) for year in sorted(known["year"].unique())}
     if len(ours):
@@ -199,4 +192,31 @@ def published(
     ax.legend(loc="lower right", title="trained on", handletextpad=0.2)
     for row, label in zip(texts, draw.place_labels(ax, points, texts), strict=True):
         label.set_fontweight("bold" if row < len(own) and own[row] else "normal")
+    return ax
+
+
+def intervals(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Forest plot: a difference a row with its 95 % interval, in the order given; full where the interval excludes 0.
+
+    ``frame`` has the columns row, difference, low and high, in points of mAP.
+
+    Raises:
+        ValueError: no row, a column is missing, or an interval does not hold its difference.
+    """
+    columns, expected = ["row", "difference", "low", "high"], "expected a table with the columns"
+    if frame.empty or not {*columns} <= {*frame}:
+        came = f"{len(frame)} rows of {', '.join(frame) or 'no columns'}"
+        raise ValueError(f"{expected} {', '.join(columns)}; got {came}")
+    if len(off := frame[(frame["difference"] < frame["low"]) | (frame["difference"] > frame["high"])]):
+        raise ValueError(f"{expected} low ≤ difference ≤ high; got {off.iloc[0].to_dict()}")
+    ax = draw.single(ax, 0.8, 0.75 + 0.25 * len(frame))
+    ax.axvline(0, color="0.55", lw=0.9, zorder=1)
+    for y, (difference, low, high) in enumerate(frame[["difference", "low", "high"]].to_numpy(dtype=float)):
+        shade = COLOURS["fused"] if low > 0 else COLOURS["vlp"] if high < 0 else "0.45"
+        ax.hlines(y, low, high, color=shade, lw=1.8)
+        ax.plot(difference, y, "o", ms=6, mfc=shade if low > 0 or high < 0 else "white", mec=shade, mew=1.3)
+        text = f"{difference:+.1f}  [{low:+.1f}, {high:+.1f}]".replace("[+nan, +nan]", "[unknown]")
+        draw.note(ax, text, (1, y), (6, 0), xycoords=ax.get_yaxis_transform())
+    draw.rows_down(ax, frame["row"].tolist())
+    ax.set(xlabel="difference (points of mAP) with its 95 % interval, better →")
     return ax

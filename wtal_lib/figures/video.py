@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from wtal_lib.data.datasets import prompt_name
 from wtal_lib.data.segments import Detections, overlap, runs
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS, FULL_WIDTH, LABELS, OUTCOMES, colour
+from wtal_lib.figures.style import COLOURS, FULL_WIDTH, LABELS, colour
 
 LEFT, RIGHT = 0.185, 0.985
 "share of the figure's width at which the time axis begins and ends; to the left of it stand names"
@@ -48,48 +48,11 @@ def timeline(
             _curve(ax, curves[name], step, lane, colour(name))
         if name in found:
             _scored_bars(ax, found[name].segment_n2, found[name].score_n, lane, colour(name))
-    _name_lanes(ax, [LABELS.get(name, name) for name in names], truth_m2)
-    return ax
-
-
-def branches_over_truth(
-    truth_m2: Float[np.ndarray, "m 2"],
-    curves: Mapping[str, Float[np.ndarray, " t"]],
-    step: float,
-    threshold: float = 0.5,
-    ax: Axes | None = None,
-) -> Axes:
-    """What each branch finds, misses and adds in one video, a row a branch, over the ground truth.
-
-    ``curves`` hold, under the name of the row, one value in [0, 1] a snippet of ``step`` seconds; snippets at or above
-    ``threshold`` (dashed) count as action. Beside a row stand its snippets found, missed and added, in percent of those
-    whose middle lies in the ground truth.
-
-    Raises:
-        ValueError: a value lies outside [0, 1], or no snippet lies in the ground truth.
-    """
-    ax, end = draw.single(ax, 1, 0.8 + 0.6 * len(curves)), max(map(len, curves.values())) * step
-    ax.broken_barh(draw.spans(truth_m2), (0.1, 0.28), color=COLOURS["truth"])
-    ink = {"found": OUTCOMES["TP"], "missed": "#9970AB", "added": OUTCOMES["FP"]}
-    for row, (name, curve_t) in enumerate(curves.items()):
-        true_t, floor = _inside(truth_m2, len(curve_t), step), -row - 0.9
-        if not (true_t.any() and curve_t.min() >= 0 and curve_t.max() <= 1):
-            came = f"{true_t.sum()} snippets in it and values from {curve_t.min():g} to {curve_t.max():g}"
-            raise ValueError(f"expected snippets in the ground truth and values in [0, 1]; {name!r} has {came}")
-        taken_t = curve_t >= threshold
-        outcome = {"found": taken_t & true_t, "missed": true_t & ~taken_t, "added": taken_t & ~true_t}
-        ax.broken_barh(draw.spans(runs(outcome["missed"]) * step), (floor, 0.8), color=OUTCOMES["FN"], lw=0)
-        edges, height_t = np.arange(len(curve_t) + 1) * step, floor + 0.74 * curve_t
-        for mask_t, shade in ((~taken_t, "0.72"), *((outcome[word], ink[word]) for word in ("found", "added"))):
-            ax.stairs(np.where(mask_t, height_t, floor), edges, baseline=floor, fill=True, color=shade, lw=0)
-        ax.stairs(height_t, edges, baseline=floor, color="0.2", lw=0.8)
-        ax.hlines(floor + 0.74 * threshold, 0, end, color="0.2", lw=0.7, ls=(0, (3, 2)))
-        for line, (word, mask_t) in enumerate(outcome.items()):
-            text, at = f"{100 * mask_t.sum() / true_t.sum():.0f} % {word}", (1, floor + 0.4)
-            beside: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "color": ink[word], "fontweight": "bold"}
-            draw.note(ax, text, at, (6, 10 - 10 * line), **beside)
-    ax.set(xlim=(0, end), xlabel=f"time (s); dashed: threshold at {threshold:g}")
-    _name_lanes(ax, list(curves), truth_m2)
+        ax.broken_barh(draw.spans(truth_m2), (-lane - 0.9, 0.8), color="0.92", lw=0, zorder=0)
+    places = [0.24, *(-0.5 - lane for lane in range(len(names)))]
+    ax.set_yticks(places, [LABELS["truth"], *(LABELS.get(name, name) for name in names)])
+    ax.set_ylim(-len(names), 0.42)
+    draw.bare(ax)
     return ax
 
 
@@ -112,7 +75,8 @@ def pseudo_labels(
     ax.broken_barh(draw.spans(truth_m2), (-0.22, 0.13), color=COLOURS["truth"])
     ax.stairs(confidence_t, np.arange(len(confidence_t) + 1) * step, color="0.25", lw=1.2)
     ax.hlines(thresholds, 0, end, color="0.55", lw=0.8, ls=(0, (4, 2)))
-    true_t = _inside(truth_m2, len(confidence_t), step)
+    middle_t1 = (np.arange(len(confidence_t))[:, None] + 0.5) * step
+    true_t = np.any((middle_t1 >= truth_m2[:, 0]) & (middle_t1 < truth_m2[:, 1]), axis=1)
     wrong: dict[str, Any] = {"facecolor": "none", "hatch": "//////", "lw": 0.6}
     lanes = (background_t, ~true_t, "#999999"), (foreground_t, true_t, colour(student))
     for lane, (label_t, right_t, shade) in enumerate(lanes):
@@ -167,9 +131,10 @@ def video_overview(
         of = np.flatnonzero(here & (detections.label_n == index[word]))
         of = of[_apart(detections.segment_n2[of], detections.score_n[of])]
         _scored_bars(axes[2], detections.segment_n2[of], detections.score_n[of], lane, colour(branch), best)
-    _name_lanes(axes[2], words)
+    axes[2].set_yticks(-np.arange(len(words)) - 0.5, words)
+    draw.bare(axes[2])
     scale = f"time (s); all lanes on one scale, highest activation {highest:.2g}"
-    axes[2].set(xlabel=scale, xlim=(0, end))
+    axes[2].set(xlabel=scale, xlim=(0, end), ylim=(-len(words), 0))
     figure.text(0.012, 1 - 0.1 / total, name, fontsize=9, weight="bold", va="top")
     figure.text(RIGHT, 1 - 0.1 / total, note, fontsize=7.5, style="italic", color="0.35", ha="right", va="top")
     return axes
@@ -198,12 +163,6 @@ def frame_ages(
     return ax
 
 
-def _inside(truth_m2: np.ndarray, length: int, step: float) -> np.ndarray:
-    """Which of ``length`` snippets have their middle in a segment."""
-    middle_t = (np.arange(length)[:, None] + 0.5) * step
-    return np.any((middle_t >= truth_m2[:, 0]) & (middle_t < truth_m2[:, 1]), axis=1)
-
-
 def _curve(ax: Axes, curve_t: np.ndarray, step: float, lane: int, shade: str) -> None:
     """Values in [0, 1] as a filled curve in the upper part of a lane, constant within each snippet."""
     floor, edges = -lane - 0.68, np.arange(len(curve_t) + 1) * step
@@ -223,18 +182,6 @@ def _scored_bars(
         if stop - start > 0.011 * len(text) * ax.get_xlim()[1] and score_n[n] > 0.2 * best:
             ink = draw.ink_on(face)
             ax.text((start + stop) / 2, -lane - 0.845, text, color=ink, fontsize=6.5, ha="center", va="center")
-
-
-def _name_lanes(ax: Axes, names: Sequence[str], truth_m2: np.ndarray | None = None) -> None:
-    """Lanes of height 1 from the top, shaded where the ground truth lies, which has a lane of its own above them."""
-    places = -np.arange(len(names)) - 0.5
-    if truth_m2 is not None:
-        for place in places:
-            ax.broken_barh(draw.spans(truth_m2), (place - 0.4, 0.8), color="0.92", lw=0, zorder=0)
-    above = truth_m2 is not None
-    ax.set_yticks([*[0.24] * above, *places], [*[LABELS["truth"]] * above, *names])
-    ax.set_ylim(-len(names), 0.42 * above)
-    draw.bare(ax)
 
 
 def _film_strip(ax: Axes, images: Sequence[np.ndarray], end: float) -> None:
