@@ -101,7 +101,7 @@ class Simulator:
         if self.dataset not in self.size.videos:
             raise ValueError(unknown(self.dataset, list(self.size.videos), "dataset"))
         if not 0 < self.phase_share < 0.5:
-            raise ValueError(f"phase_share must lie between 0 and 0.5, got {self.phase_share}: two phases and a peak")
+            raise ValueError(f"phase_share must lie between 0 and 0.5, got {self.phase_share}: the peak needs the rest")
 
     @property
     def size(self) -> Size:
@@ -124,7 +124,7 @@ def difficulty(name: str, **knobs: object) -> Simulator:
     """Simulator of a difficulty, a name in :data:`DIFFICULTIES`; ``knobs`` change further fields (profile, seed, ...).
 
     Raises:
-        ValueError: unknown difficulty.
+        ValueError: unknown difficulty or knob, or a value out of its range.
     """
     if name not in DIFFICULTIES:
         raise ValueError(unknown(name, list(DIFFICULTIES), "difficulty"))
