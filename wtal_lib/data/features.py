@@ -16,7 +16,7 @@ from wtal_lib.data import cache as cache_files
 from wtal_lib.data.annotations import Annotations, home_folder, searched
 from wtal_lib.data.cache import Rows, cache_folder
 from wtal_lib.data.files import read_array, replacing
-from wtal_lib.data.packs import LOOKED_FOR, REMEDY, Source, found_packs, inferred_grid
+from wtal_lib.data.packs import LOOKED_FOR, REMEDY, Source, found_packs
 from wtal_lib.data.segments import Grid, resampled
 from wtal_lib.data.vlp_pack import read_text_rows
 
@@ -195,7 +195,8 @@ def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
         remark = ""
         if source.grid is None:
             durations = {key: annotations.videos[names[key]].duration for key in source.files if key in names}
-            source.grid, remark = inferred_grid(source.row_counts(), durations, source.path)
+            remark = source.infer_grid(durations)
+        assert source.grid is not None
         info = {"fps": source.grid.fps, "stride": source.grid.stride, "remark": remark}
         rows = cache_files.built(folder, stem, stamp, source.feed, source.size, info)
     grid = Grid(rows.info["fps"], rows.info["stride"])

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,27 @@ class Source:
         native = Grid(self.fps[key], grid.stride)
         return resampled(rows, native, grid, grid.count(native.step * len(rows))).astype(rows.dtype)
 
-    def row_counts(self) -> dict[str, int]:
-        """Rows of each readable file, from its header alone."""
-        counts = {}
-        for key, paths in self.files.items():
-            with suppress(ValueError, IndexError), open(paths[0], "rb") as file:
-                counts[key] = header(file)[0][0]
-        return counts
+    def infer_grid(self, durations: dict[str, float]) -> str:
+        """Set the grid whose rate fits rows and ``durations`` (seconds, by id) of most videos; a remark on a rare rate.
+
+        Raises:
+            ValueError: No duration is known.
+        """
+        rates = []
+        for key in (key for key, duration in durations.items() if duration > 0):
+            with suppress(ValueError, IndexError), open(self.files[key][0], "rb") as file:
+                rates.append(header(file)[0][0] / durations[key])
+        if not rates:
+            raise ValueError(
+                f"{self.path}: expected rows whose rate follows from the videos' durations, but no duration is known;"
+                " give fps and stride, or annotations with durations"
+            )
+        rate = float(np.median(rates))
+        self.grid = min(RATES, key=lambda grid: abs(math.log(rate * grid.step)))
+        if abs(rate * self.grid.step - 1) <= RATE_TOLERANCE:
+            return ""
+        self.grid = Grid(rate, 1)
+        return f"its rate, {rate:.3f} rows a second, is none of those in use; give fps and stride if known"
 
 
 def found_packs(root: str | Path, dataset: str, kind: str, annotations: Annotations) -> Iterator[Source]:
@@ -141,9 +155,8 @@ def _joint(folder: Path, annotations: Annotations) -> Iterator[Source]:
 def _two_stream(folder: Path, annotations: Annotations) -> Iterator[Source]:
     """CoLA / BaS-Net: a folder per subset and modality, one file a video in each."""
     for top in (folder, folder / "features"):
-        pairs = [(top / subset / "rgb", top / subset / "flow") for subset in SUBSETS]
-        streams: list[tuple[Path, ...]] = [pair for pair in pairs if pair[0].is_dir() or pair[1].is_dir()]
-        if streams:
+        streams = [top / subset / modality for subset in SUBSETS for modality in ("rgb", "flow")]
+        if any(stream.is_dir() for stream in streams):
             yield _files("cbp", "cola", top, get_dataset(annotations.dataset).grid, streams)
 
 
@@ -151,25 +164,22 @@ def _per_video(folder: Path, annotations: Annotations) -> Iterator[Source]:
     """ActionFormer / OpenTAD: one joint file a video; THUMOS14's follow the native rate of each video."""
     videos = annotations.videos if get_dataset(annotations.dataset).native_rate else {}
     for top in _named(folder, "i3d"):
-        source = _files("cbp", "actionformer", top, None, [(top,)])
-        source.fps = {name: v.fps for name, v in videos.items() if abs(v.fps / 30 - 1) > RATE_TOLERANCE}
-        yield source
+        fps = {name: v.fps for name, v in videos.items() if abs(v.fps / 30 - 1) > RATE_TOLERANCE}
+        yield replace(_files("cbp", "actionformer", top, None, [top]), fps=fps)
 
 
 def _ours(folder: Path, annotations: Annotations) -> Iterator[Source]:
     """VLP packs that :func:`wtal_lib.data.vlp_pack.write_vlp_pack` writes."""
     for path in sorted({*folder.glob("meta.json"), *folder.glob("*/meta.json"), *folder.glob("vlp/*/meta.json")}):
         meta, grid = read_meta(path)
-        source = _files("vlp", "vlp", path.parent, grid, [(path.parent / "features",)])
-        source.meta = meta
-        yield source
+        yield replace(_files("vlp", "vlp", path.parent, grid, [path.parent / "features"]), meta=meta)
 
 
 def _clip(folder: Path, annotations: Annotations) -> Iterator[Source]:
     """CLIP features of other projects: flat, or a folder per subset; the rate is given or inferred."""
     for top in _named(folder, "clip"):
         parts = [top / subset for subset in SUBSETS if (top / subset).is_dir()] or [top]
-        yield _files("vlp", "clip", top, None, [(part,) for part in parts])
+        yield _files("vlp", "clip", top, None, parts)
 
 
 def _named(folder: Path, word: str) -> list[Path]:
@@ -178,33 +188,14 @@ def _named(folder: Path, word: str) -> list[Path]:
     return [path for path in sorted(inside) if word in path.name.lower() and not (path / "meta.json").exists()]
 
 
-def _files(kind: str, layout: str, path: Path, grid: Grid | None, streams: list[tuple[Path, ...]]) -> Source:
-    """A pack of one file a video in each folder of a stream."""
+def _files(kind: str, layout: str, path: Path, grid: Grid | None, folders: list[Path]) -> Source:
+    """A pack of one file a video and folder; of the same name, they stand side by side."""
     files: dict[str, tuple[str, ...]] = {}
     listed: list[tuple[str, int, int]] = []
-    for folder in (folder for folders in streams for folder in folders if folder.is_dir()):
+    for folder in filter(Path.is_dir, folders):
         for entry in sorted((e for e in os.scandir(folder) if e.name.endswith(".npy")), key=lambda e: e.name):
             status, key = entry.stat(), entry.name[:-4]
             files[key] = (*files.get(key, ()), entry.path)
             listed.append((entry.path, status.st_size, status.st_mtime_ns))
     size = sum(size for _, size, _ in listed)
     return Source(kind, layout, path, grid, files, stamp(listed), size)
-
-
-def inferred_grid(counts: dict[str, int], durations: dict[str, float], where: Path) -> tuple[Grid, str]:
-    """The grid whose rate fits rows and durations (seconds) of most videos, and a remark if no usual one fits well.
-
-    Raises:
-        ValueError: No duration is known.
-    """
-    rates = [count / durations[name] for name, count in counts.items() if durations.get(name, math.nan) > 0]
-    if not rates:
-        raise ValueError(
-            f"{where}: expected rows whose rate follows from the videos' durations, but no duration is known; give fps"
-            " and stride, or annotations with durations"
-        )
-    rate = float(np.median(rates))
-    nearest = min(RATES, key=lambda grid: abs(math.log(rate * grid.step)))
-    if abs(rate * nearest.step - 1) <= RATE_TOLERANCE:
-        return nearest, ""
-    return Grid(rate, 1), f"its rate, {rate:.3f} rows a second, is none of those in use; give fps and stride if known"

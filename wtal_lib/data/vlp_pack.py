@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from wtal_lib.data.files import UnreadableError, read_array, read_json, replacing
+from wtal_lib.data.files import read_array, read_json, readable, replacing
 from wtal_lib.data.segments import Grid
 
 META = ("model", "pretrained", "fps", "stride", "embed_dim", "logit_scale", "classes", "templates")
@@ -36,19 +36,16 @@ def write_vlp_pack(
     Raises:
         ValueError: Meta data, text and features do not fit each other, or a video's name is no file name.
     """
-    folder, missing = Path(folder), [name for name in META if name not in meta]
-    if missing:
-        raise ValueError(f"expected meta data with {', '.join(META)}, but {', '.join(missing)} are missing; add them")
-    shape = (len(meta["classes"]), meta["embed_dim"])
+    folder, shape = Path(folder), (len(meta.get("classes", ())), meta.get("embed_dim"))
+    if missing := ", ".join(name for name in META if name not in meta):
+        raise ValueError(f"expected meta data with {', '.join(META)}, but {missing} are missing; add them")
     if text_ce.shape != shape:
         raise ValueError(
             f"expected text rows {shape} as classes and embed_dim say, got {text_ce.shape}; make them agree"
         )
     for name, rows in features:
-        if rows.shape[1:] != (meta["embed_dim"],) or Path(name).name != name:
-            raise ValueError(
-                f"expected rows of width {meta['embed_dim']} under a plain name, got {rows.shape} for {name!r}"
-            )
+        if rows.shape[1:] != shape[1:] or Path(name).name != name:
+            raise ValueError(f"expected rows of width {shape[1]} under a plain name, got {rows.shape} for {name!r}")
         with replacing(folder / "features" / f"{name}.npy") as file:
             np.save(file, rows.astype(np.float16))
     with replacing(folder / "text.npy") as file:
@@ -65,30 +62,26 @@ def read_meta(path: Path) -> tuple[dict[str, Any], Grid]:
     """
     expected = f"the json of a VLP pack, with {', '.join(META)}"
     meta = read_json(path, expected, REMEDY)
-    try:
-        missing = [name for name in META if name not in meta]
-        if missing:
-            raise ValueError(f"{', '.join(missing)} are missing")
+    with readable(path, expected, REMEDY):
+        if missing := ", ".join(name for name in META if name not in meta):
+            raise ValueError(f"{missing} are missing")
         grid = Grid(float(meta["fps"]), float(meta["stride"]))
-        return {**meta, "embed_dim": int(meta["embed_dim"]), "classes": [str(name) for name in meta["classes"]]}, grid
-    except (TypeError, ValueError) as error:
-        raise UnreadableError(f"{path}: expected {expected}, but {error}; {REMEDY}") from error
+        return {**meta, "embed_dim": int(meta["embed_dim"]), "classes": list(map(str, meta["classes"]))}, grid
 
 
-def read_text_rows(
-    folder: Path, meta: dict[str, Any], classes: tuple[str, ...], width: int
-) -> Float[np.ndarray, "c e"]:
+def read_text_rows(folder: Path, meta: dict[str, Any], classes: Sequence[str], width: int) -> Float[np.ndarray, "c e"]:
     """Text rows of ``classes``, in their order, float32, as wide as the pack's features.
 
     Raises:
         UnreadableError: The pack lacks a class, or its text does not fit its meta data and features.
     """
-    path, expected = folder / "text.npy", f"finite text rows {(len(meta['classes']), width)}"
+    path, shape = folder / "text.npy", (len(meta["classes"]), width)
+    expected = f"finite text rows {shape}, as wide as the features, one for each class"
     text = read_array(path, expected, REMEDY, "f").astype(np.float32)
-    if text.shape != (len(meta["classes"]), width) or not np.isfinite(text).all():
-        raise UnreadableError(f"{path}: expected {expected}, as wide as the features, got {text.shape}; {REMEDY}")
-    index = {label: i for i, label in enumerate(meta["classes"])}
-    missing = [label for label in classes if label not in index]
-    if missing:
-        raise UnreadableError(f"{path}: expected a row for each class, but {', '.join(missing[:3])} lack one; {REMEDY}")
-    return text[[index[label] for label in classes]]
+    with readable(path, expected, REMEDY):
+        if text.shape != shape or not np.isfinite(text).all():
+            raise ValueError(f"got {text.shape}")
+        index = {label: i for i, label in enumerate(meta["classes"])}
+        if missing := [label for label in classes if label not in index]:
+            raise ValueError(f"{', '.join(missing[:3])} lack one")
+        return text[[index[label] for label in classes]]
