@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -44,35 +44,31 @@ class Annotations:
         return [video for video in self.videos.values() if video.subset == name]
 
 
-def _wtalc(folder: Path, dataset: str) -> list[Path]:
-    return [path for path in (folder, *sorted(folder.glob("*-Annotations"))) if (path / "videoname.npy").is_file()]
-
-
-def _json(pattern: str, folder: Path, dataset: str) -> list[Path]:
-    return sorted(path for path in folder.glob("*.json") if re.fullmatch(pattern, path.name, re.IGNORECASE))
-
-
-def _class_texts(folder: Path, dataset: str) -> list[Path]:
-    return [folder] if (folder / f"{get_dataset(dataset).classes[0]}_test.txt").is_file() else []
-
-
 @dataclass(frozen=True)
 class Layout:
     """An annotation layout of the community."""
 
     name: str
-    looked_for: str
-    find: Callable[[Path, str], list[Path]]
-    "its files directly in a folder, for a dataset"
     read: Callable[[Path, str], Reading]
+    patterns: tuple[str, ...]
+    "lower-case names of its json file; or one file by which its folder is known, {} being the dataset's first class"
+
+    def find(self, folder: Path, dataset: str) -> list[Path]:
+        """Its json files directly in a folder; or those that hold its files, of the folder and the folders in it."""
+        if self.read is read_database:
+            return sorted(
+                p for p in folder.glob("*.json") if any(fnmatch(p.name.lower(), one) for one in self.patterns)
+            )
+        names = [pattern.format(get_dataset(dataset).classes[0]) for pattern in self.patterns]
+        return [path.parent for name in names for path in sorted(folder.glob(name))]
 
 
 LAYOUTS = (
-    Layout("w-talc", "*-Annotations/videoname.npy", _wtalc, read_wtalc),
-    Layout("actionformer", "*thumos*.json, *anet*.json", partial(_json, r".*(thumos|anet).*\.json"), read_database),
-    Layout("cola", "gt.json", partial(_json, r"gt\.json"), read_database),
-    Layout("official", "*activity*net*.json", partial(_json, r".*activity.*net.*\.json"), read_database),
-    Layout("official", "BaseballPitch_test.txt", _class_texts, read_class_texts),
+    Layout("w-talc", read_wtalc, ("videoname.npy", "*-Annotations/videoname.npy")),
+    Layout("actionformer", read_database, ("*thumos*.json", "*anet*.json")),
+    Layout("cola", read_database, ("gt.json",)),
+    Layout("official", read_database, ("*activity*net*.json",)),
+    Layout("official", read_class_texts, ("{}_test.txt",)),
 )
 "every annotation layout; where a data root holds several, the first of this list is taken"
 
@@ -82,8 +78,7 @@ def data_root(given: str | Path | None = None) -> Path:
 
     The project is the nearest folder upwards from the working directory that holds ``wtal_lib/``.
     """
-    chosen = given or os.environ.get("WTAL_DATA")
-    if chosen:
+    if chosen := given or os.environ.get("WTAL_DATA"):
         return Path(chosen).expanduser()
     here = Path.cwd()
     return next((place for place in (here, *here.parents) if (place / "wtal_lib").is_dir()), here) / "data"
@@ -121,8 +116,7 @@ def home_folder(root: str | Path, dataset: str) -> Path:
 
 def searched(root: str | Path, dataset: str) -> str:
     """The folders in which a dataset is looked for, for a message."""
-    root = Path(root)
-    missing = root.parent if _named_after(root) else root
+    missing = Path(root).parent if _named_after(Path(root)) else Path(root)
     return ", ".join(map(str, dataset_folders(root, dataset))) or f"{missing / dataset} (which does not exist)"
 
 
@@ -154,9 +148,11 @@ def find_annotations(root: str | Path, dataset: str) -> Annotations:
     found = found_annotations(root, dataset)
     if found:
         return _read(*found[0], dataset)
+    known = get_dataset(dataset)
+    looked_for = ", ".join(name.format(known.classes[0]) for layout in LAYOUTS for name in layout.patterns)
     raise FileNotFoundError(
-        f"no {dataset} annotations in {root}: looked for {', '.join(layout.looked_for for layout in LAYOUTS)}"
-        f" in {searched(root, dataset)}; get them from {get_dataset(dataset).source} and put them there"
+        f"no {dataset} annotations in {root}: looked for {looked_for} in {searched(root, dataset)}; get them from"
+        f" {known.source} and put them there"
     )
 
 
