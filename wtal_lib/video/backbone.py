@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
@@ -54,14 +54,14 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What became of the videos."""
+    """Result of an extraction, by video."""
 
     written: dict[str, int] = field(default_factory=dict)
-    "snippets by video"
+    "number of snippets"
     skipped: list[str] = field(default_factory=list)
     "finished by an earlier call"
     problems: dict[str, str] = field(default_factory=dict)
-    "by video, why nothing or not all of it could be read"
+    "why nothing or not all of it could be read"
 
 
 def fill_pack(
@@ -77,27 +77,24 @@ def fill_pack(
 ) -> Extraction:
     """Extract the features of ``videos`` into the pack ``out``, which ``write(out, meta=…, features=…)`` writes.
 
-    ``workers`` videos are decoded at once, ``batch`` snippets go through the backbone together. Each video's file
-    appears whole when the video is through, so a killed call loses the videos in hand only, and finished ones are
-    skipped by the next. A video that cannot be read is a problem of its own and stops nothing. ``say`` gets a line
-    after each video, with the time to go by the size of the files still to be read.
+    ``workers`` videos are decoded at once, ``batch`` snippets go through the backbone together. Finished videos are
+    skipped; a killed call loses the unfinished ones only. A video that cannot be read stops nothing: it is one of the
+    ``problems``. ``say`` gets a line after each video, with the time to go by the size of the files still to be read.
 
     Raises:
         ValueError: ``out`` holds features of another model, weights or grid; two videos share a name.
         OSError: the pack cannot be written (disk full); what was finished is kept.
     """
-    rate = {"fps": grid.fps, "stride": grid.stride, "embed_dim": backbone.width}
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    rate = {"fps": grid.fps, "stride": grid.stride, "embed_dim": backbone.width}
     meta = {"model": backbone.name, **rate, **backbone.meta, "versions": versions}
     _require_same(out, meta)
     require_distinct(videos)
     result = Extraction(skipped=[video.stem for video in videos if _finished(out, video.stem, backbone.width)])
-    todo = [video for video in videos if video.stem not in set(result.skipped)]
-    size = {video: video.stat().st_size for video in todo}
-    arriving = read_ahead(todo, lambda video: snippets(video, backbone, grid, batch), workers)
+    size = {video: video.stat().st_size for video in videos if video.stem not in set(result.skipped)}
     try:  # meta.json first, so that a killed call leaves a pack that says what it is
         write(out, meta=meta, features=())
-        with closing(arriving):
+        with closing(read_ahead(size, lambda video: snippets(video, backbone, grid, batch), workers)) as arriving:
             write(out, meta=meta, features=_written(arriving, out, backbone, size, result, say))
     except torch.cuda.OutOfMemoryError as error:
         raise ValueError(f"{batch} snippets at once do not fit into the GPU's memory; choose fewer") from error
@@ -110,37 +107,39 @@ def fill_pack(
 
 
 def _written(
-    arriving: Iterable[tuple[Path, Tensor | dict[str, Any] | Exception]],
+    arriving: Iterable[tuple[Path, Any]],
     out: Path,
     backbone: Backbone,
-    size: Mapping[Path, int],
+    size: dict[Path, int],
     result: Extraction,
     say: Callable[[str], None],
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and features of each video, to be written; ``result`` and ``say`` get what became of all of them."""
-    began, through, done = time.monotonic(), 0, 0
+    """Name and features of each video, to be written; ``result`` and ``say`` get the outcome of each."""
+    began, done, total = time.monotonic(), 0, sum(size.values())
     rows: defaultdict[Path, list[Tensor]] = defaultdict(list)
     for video, item in arriving:
         if isinstance(item, Tensor):
             rows[video].append(backbone.forward(item))
             continue
-        parts, done, through = rows.pop(video, []), done + 1, through + size[video]
-        problem = what = item["short"] if isinstance(item, dict) else str(item) or type(item).__name__
-        if isinstance(item, dict):
+        parts, done = rows.pop(video, []), done + size[video]
+        if isinstance(item, Exception):
+            problem = what = str(item) or type(item).__name__
+        else:
             feature_td = torch.cat(parts).cpu().numpy()
-            what = problem or f"{len(feature_td)} snippets"
             yield video.stem, feature_td
             with replacing(out / "features" / f"{video.stem}.json") as file:
                 file.write(json.dumps(item).encode())
             result.written[video.stem] = len(feature_td)
+            problem, what = item["short"], item["short"] or f"{len(feature_td)} snippets"
         if problem:
             result.problems[video.stem] = problem
-        left = (time.monotonic() - began) * (sum(size.values()) - through) / max(1, through)
-        say(f"[{done}/{len(size)}] {video.stem}: {what}" + (f", {duration(left)} left" if left else ""))
+        left = (time.monotonic() - began) * (total - done) / max(1, done)
+        count = len(result.written.keys() | result.problems.keys())
+        say(f"[{count}/{len(size)}] {video.stem}: {what}" + (f", {duration(left)} left" if left else ""))
 
 
 def snippets(video: Path, backbone: Backbone, grid: Grid, batch: int) -> Iterator[Tensor | dict[str, Any]]:
-    """Preprocessed snippets of a video, at most ``batch`` a tensor; at last, what is to be known of the file."""
+    """Preprocessed snippets of a video, at most ``batch`` a tensor; at last, the file's properties."""
     info = probe(video)
     count, taken, got = grid.count(info.duration), len(backbone.offsets), 0
     time_tk = grid.seconds(np.arange(count)[:, None] + np.array(backbone.offsets))
@@ -152,20 +151,17 @@ def snippets(video: Path, backbone: Backbone, grid: Grid, batch: int) -> Iterato
         yield torch.stack(part)
     if not got:
         raise ValueError(f"{video} breaks off within its first snippet; if it was downloaded, download it again")
-    short = ""
-    if count - got > max(SHORT[0], SHORT[1] * count):
-        ends = f"{video} ends after {grid.seconds(got):.1f} of {info.duration:.1f} s"
-        short = f"{ends}: {got} of {count} snippets are written"
+    ends = f"{video} ends after {grid.seconds(got):.1f} of {info.duration:.1f} s: {got} of {count} snippets are written"
+    short = ends if count - got > max(SHORT[0], SHORT[1] * count) else ""
     yield {"file": video.name, "bytes": video.stat().st_size, **asdict(info), "rows": got, "short": short}
 
 
 def read_ahead(
     sources: Iterable[S], read: Callable[[S], Iterator[Any]], workers: int
 ) -> Generator[tuple[S, Any], None, None]:
-    """Each source with each item of ``read(source)``, and with the exception that it ends with, if it does.
+    """Each source with each item of ``read(source)`` in order, and with the exception that ends it, if one does.
 
-    Threads read the next item of ``workers`` sources while the caller works on what is there. Items come in the order
-    of their source; those of several sources are mixed. Closing the iterator ends the threads.
+    Threads read the next item of ``workers`` sources at once, whose items mix, until the iterator is closed.
     """
     end = object()
 
@@ -214,7 +210,7 @@ def _require_same(out: Path, meta: dict[str, Any]) -> None:
 
 
 def _finished(out: Path, name: str, width: int) -> bool:
-    """Whether a whole file of features lies in the pack."""
+    """Whether the pack holds a whole file of features of the video."""
     with suppress(OSError, ValueError), open(out / "features" / f"{name}.npy", "rb") as file:
         return header(file)[0][1:] == (width,)
     return False

@@ -14,10 +14,9 @@ from wtal_lib.video.frames import videos_in
 
 
 def find_videos(given: str | Path, usual: Path, scratch: Path) -> list[Path]:
-    """The videos of ``given`` (a file or folder) where named; else those of the folder ``usual``; else a drawn one.
+    """The videos of ``given`` (a file or folder) where named, else of the folder ``usual``, else a drawn one.
 
-    Raises:
-        FileNotFoundError: ``given`` is named and there is no video there.
+    Raises FileNotFoundError where ``given`` is named and holds no video.
     """
     if str(given):
         return videos_in([given])
@@ -33,10 +32,8 @@ def draw_example(folder: Path) -> list[Path]:
         stream.width, stream.height, stream.pix_fmt = 192, 108, "yuv420p"
         row, column = np.mgrid[:108, :192]
         for i in range(325):
-            height = sum(
-                np.sin(np.pi * (i / 25 - start) / (stop - start)) for start, stop in jumps if start < i / 25 < stop
-            )
-            ball = (row - 86 + 55 * height) ** 2 + (column - 10 - 0.53 * i) ** 2 < 120
+            rise = [np.sin(np.pi * (i / 25 - start) / (stop - start)) for start, stop in jumps if start < i / 25 < stop]
+            ball = (row - 86 + 55 * sum(rise)) ** 2 + (column - 10 - 0.53 * i) ** 2 < 120
             image = np.where(row > 96, 110, 215)[..., None].repeat(3, axis=2).astype(np.uint8)
             image[ball] = (213, 94, 0)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))

@@ -52,9 +52,8 @@ def extract_to_pack(
     ``scheduler``, as of :func:`wtal_lib.parallel.completed`, the workers of its Dask cluster share the videos,
     :data:`SHARE` at a time; they need to see videos, weights and pack under the same paths.
 
-    Raises:
-        ValueError, OSError: as :func:`wtal_lib.video.vlm.load` and :func:`extract`, for arguments that make no sense,
-            and for a scheduler that does not answer.
+    Raises ValueError or OSError as :func:`wtal_lib.video.vlm.load` and :func:`extract`, for arguments that make no
+    sense, and for a scheduler that does not answer.
     """
     known = get_dataset(dataset)
     names, templates = (known.classes, known.templates) if classes is None else (read_classes(classes), TEMPLATES)
@@ -66,10 +65,9 @@ def extract_to_pack(
     chosen = videos_in(videos)[int(first) - 1 :: int(of)]
     require_distinct(chosen)
     weights = str(Path(pretrained).absolute()) if Path(pretrained).exists() else pretrained
-    work = functools.partial(
-        _extract_here, out=Path(out).absolute(), names=names, templates=templates, model=model, pretrained=weights,
-        device=device, precision=precision, seed=seed, grid=Grid(fps, stride), batch=batch, workers=workers,
-    )  # fmt: skip
+    form = {"model": model, "pretrained": weights, "device": device, "precision": precision, "seed": seed}
+    options = {"grid": Grid(fps, stride), "batch": batch, "workers": workers}
+    work = functools.partial(_extract_here, Path(out).absolute(), names, templates, form, options)
     result = _on_cluster(work, chosen, scheduler, say) if scheduler else work(chosen, say=say)
     say(
         f"{sum(result.written.values())} snippets of {len(result.written)} videos written to {out}, "
@@ -80,30 +78,29 @@ def extract_to_pack(
 
 
 def _extract_here(
-    videos: Sequence[Path],
-    *,
     out: Path,
     names: Sequence[str],
     templates: Sequence[str],
-    model: str,
-    pretrained: str,
-    device: str,
-    precision: str,
-    seed: int,
-    **options: Any,
+    form: dict[str, Any],
+    options: dict[str, Any],
+    videos: Sequence[Path],
+    **more: Any,
 ) -> Extraction:
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    kept = pack_meta(out).get("precision")
-    precision = kept if kept and precision == "auto" else native_precision(precision, device.partition(":")[0])
-    changed = Path(pretrained).stat().st_mtime_ns if Path(pretrained).exists() else 0
-    vlm = _loaded(model, pretrained, device, precision, seed, changed)
-    return extract(videos, out, vlm, names, templates, **options)
+    """Extract one share, on this machine's device and in the precision of the pack unless ``form`` names others."""
+    device, precision, file = form["device"], form["precision"], Path(form["pretrained"])
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if precision == "auto":
+        precision = pack_meta(out).get("precision") or native_precision("auto", device.partition(":")[0])
+    changed = file.stat().st_mtime_ns if file.exists() else 0
+    vlm = _loaded(changed, **{**form, "device": device, "precision": precision})
+    return extract(videos, out, vlm, names, templates, **options, **more)
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(model: str, pretrained: str, device: str, precision: str, seed: int, changed: int) -> Vlm:
-    """The model, loaded once for all shares of a worker; ``changed`` is when its checkpoint file last did."""
-    return load(model, pretrained, device=device, precision=precision, seed=seed)
+def _loaded(changed: int, **form: Any) -> Vlm:
+    """The model, cached for all shares of a worker until its checkpoint file changes."""
+    return load(**form)
 
 
 def _on_cluster(
@@ -116,8 +113,7 @@ def _on_cluster(
     with closing(done):
         for i, found in done:
             if isinstance(found, Failure):
-                result.problems.update({video.stem: found.error for video in shares[i]})
-                continue
+                found = Extraction(problems={video.stem: found.error for video in shares[i]})
             result.written.update(found.written)
             result.skipped.extend(found.skipped)
             result.problems.update(found.problems)
@@ -125,28 +121,16 @@ def _on_cluster(
 
 
 def extract(
-    videos: Sequence[Path],
-    out: str | Path,
-    vlm: Vlm,
-    classes: Sequence[str],
-    templates: Sequence[str],
-    *,
-    grid: Grid = I3D_GRID,
-    batch: int = 32,
-    workers: int = 1,
-    say: Callable[[str], None] = lambda line: None,
+    videos: Sequence[Path], out: str | Path, vlm: Vlm, classes: Sequence[str], templates: Sequence[str], **options: Any
 ) -> Extraction:
     """Extract image embeddings of ``videos`` into the VLP pack ``out``, beside the text rows of ``classes``.
 
-    A snippet is represented by the frame shown at its middle. All else as of :func:`fill_pack`.
-
-    Raises:
-        ValueError: a class name or template that cannot be used.
+    A snippet is represented by the frame shown at its middle. ``options``, result and errors as of :func:`fill_pack`;
+    ValueError also for a class name or template that cannot be used.
     """
     text_ce = text_rows(vlm, classes, templates).cpu().numpy()
     backbone = image_backbone(vlm, text_ce.shape[1], classes=list(classes), templates=list(templates))
-    write = functools.partial(write_vlp_pack, text_ce=text_ce)
-    return fill_pack(videos, Path(out), backbone, write, grid=grid, batch=batch, workers=workers, say=say)
+    return fill_pack(videos, Path(out), backbone, functools.partial(write_vlp_pack, text_ce=text_ce), **options)
 
 
 def image_backbone(vlm: Vlm, width: int, **more: Any) -> Backbone:

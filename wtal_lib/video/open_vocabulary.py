@@ -56,12 +56,7 @@ class OpenPack:
 
 
 def open_pack(folder: str | Path) -> OpenPack:
-    """The VLP pack in ``folder``.
-
-    Raises:
-        FileNotFoundError: there is none, or no video in it.
-        ValueError: it is damaged.
-    """
+    """The VLP pack in ``folder``; FileNotFoundError where there is none or no video in it, ValueError for damage."""
     folder = Path(folder)
     if not (folder / "meta.json").is_file():
         raise FileNotFoundError(f"no VLP pack in {folder}: expected meta.json there; `wtal extract` makes one")
@@ -91,9 +86,7 @@ def vanilla(pack: OpenPack) -> Scorer:
 def trained(run: str | Path, pack: OpenPack) -> Scorer:
     """Score by the averaged branches of a finished run, on the classes that they were trained on.
 
-    Raises:
-        FileNotFoundError: there is no finished run.
-        ValueError: its files are damaged, or it was trained on embeddings of another width.
+    Raises FileNotFoundError where there is none, ValueError for damaged files and embeddings of another width.
     """
     run = Path(run)
     if not (run / "record.json").is_file():
@@ -101,11 +94,11 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
     config = from_dict(Config, read_json(run / "record.json", "the record of a run", "run it again")["config"])
     tensors, _ = checkpoint.read(run / "last.safetensors")
     part: dict[str, dict[str, Tensor]] = {"cbp": {}, "vlp": {}}
-    for key, value in tensors.items():
-        name, average, rest = key.partition(".average.")
-        if average:
-            part[name][rest] = value
-    width = len(part["vlp"]["standardise.mean"])
+    for key in (key for key in tensors if ".average." in key):
+        name, _, rest = key.partition(".average.")
+        part[name][rest] = tensors[key]
+    mean = {name: own["standardise.mean"].numpy() for name, own in part.items()}
+    width = len(mean["vlp"])
     if width != pack.meta["embed_dim"]:
         raise ValueError(f"{run} was trained on embeddings of width {width}, {pack.path} has {pack.meta['embed_dim']}")
     classes = get_dataset(config.dataset).classes
@@ -114,11 +107,9 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
         text: nn.Module = learner_for(pack.meta, classes, prefix="", before=context[0], after=context[1])
     else:
         text = TextResidual(part["vlp"]["text.text_ce"])
-    mean = {name: tensors["standardise.mean"].numpy() for name, tensors in part.items()}
-    moments = {name: (of, np.ones_like(of)) for name, of in mean.items()}  # placeholders of the right width
-    branches: dict[Name, nn.Module] = {
-        "cbp": CbpBranch(moments["cbp"], len(classes), config.cbp),
-        "vlp": VlpBranch(moments["vlp"], text, 1.0, config.vlp),
+    branches: dict[Name, nn.Module] = {  # whose moments are loaded below
+        "cbp": CbpBranch((mean["cbp"], mean["cbp"]), len(classes), config.cbp),
+        "vlp": VlpBranch((mean["vlp"], mean["vlp"]), text, 1.0, config.vlp),
     }
     for name, branch in branches.items():
         branch.load_state_dict(part[name])
@@ -129,9 +120,7 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
 def cbp_features(root: str | Path, scorer: Scorer) -> Features:
     """The CBP features in a data root, of the dataset that a run was trained on.
 
-    Raises:
-        FileNotFoundError: there are none.
-        ValueError: ``scorer`` has no CBP branch.
+    Raises FileNotFoundError where there are none, ValueError where ``scorer`` has no CBP branch.
     """
     if "cbp" not in scorer.branches:
         raise ValueError("CBP features serve the CBP branch of a trained run; name one with --checkpoint")
@@ -164,19 +153,15 @@ def scores(pack: OpenPack, scorer: Scorer, cbp: Features | None = None) -> dict[
 def localize_pack(pack: OpenPack, scorer: Scorer, cbp: Features | None = None, every_class: bool = False) -> Detections:
     """Detections of all videos of a pack, seconds; of ``every_class`` on demand, likely to occur or not."""
     found = scores(pack, scorer, cbp)
-    config = scorer.config.localize
-    config = replace(config, class_threshold=0.0) if every_class else config
+    config = replace(scorer.config.localize, class_threshold=0.0) if every_class else scorer.config.localize
     return localize(list(found.values()), config, pack.grid if cbp is None else cbp.grid, scorer.classes)
 
 
 def best_segments(found: Detections, most: int = 3) -> pd.DataFrame:
     """The ``most`` best detections of each video, a row each: video, class, start and stop in seconds, score."""
-    columns = {
-        "video": [found.videos[n] for n in found.video_n],
-        "class": [found.classes[n] for n in found.label_n],
-        "start": found.segment_n2[:, 0],
-        "stop": found.segment_n2[:, 1],
-        "score": found.score_n,
-    }
-    frame = pd.DataFrame(columns).sort_values(["video", "score"], ascending=[True, False], kind="stable")
+    frame = pd.DataFrame(
+        {"video": np.take(found.videos, found.video_n), "class": np.take(found.classes, found.label_n)}
+    )
+    frame[["start", "stop"]], frame["score"] = found.segment_n2, found.score_n
+    frame = frame.sort_values(["video", "score"], ascending=[True, False], kind="stable")
     return frame.groupby("video").head(most).reset_index(drop=True)

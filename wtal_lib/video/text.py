@@ -1,23 +1,22 @@
 """Class names to unit text rows: prompt templates, prompts with learnable context, files of class names.
 
-Causal text towers get their prompts *packed* into one sequence: what all prompts begin with (start token, context)
-stands once, each prompt's own words follow, nothing is padded, and a mask keeps the prompts apart. A causal token never
-sees what comes after it, so the rows equal those of open_clip's ``encode_text`` on padded prompts. A training step of
-100 prompts with 16 vectors in front takes a 15th of the time at full length and a 4th of that cut to the longest
-prompt; with 16 on either side, a 3rd and two 3rds (``tests/benchmarks/bench_vlm.py``, one core).
+Causal text towers get their prompts *packed* into one sequence: the common beginning (start token, context) once, then
+each prompt's own words, kept apart by the mask; no padding. A causal token never sees what comes after it, so the rows
+equal those of open_clip's ``encode_text``, in a fraction of the time (``tests/benchmarks/bench_vlm.py``).
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -42,9 +41,7 @@ EFFICIENT_PROMPT: dict[str, Any] = {"prefix": "", "before": 16, "after": 16}
 def read_classes(path: str | Path) -> tuple[str, ...]:
     """Class names of a text file, one a line, or of a json list.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no names, a blank one, or one that comes twice (spelt so that its prompt is the same).
+    Raises FileNotFoundError for a missing file, ValueError for no names, a blank one, or two that give one prompt.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,7 +61,7 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
 
 
 def joined(names: Sequence[str], more: Iterable[str]) -> tuple[str, ...]:
-    """``names`` and those of ``more`` whose prompt is another: Clean and jerk adds nothing to CleanAndJerk."""
+    """``names`` and those of ``more`` with another prompt (``Clean and jerk`` has that of ``CleanAndJerk``)."""
     spelt: dict[str, str] = {}
     for name in (*names, *more):
         spelt.setdefault(prompt_name(name), name)
@@ -82,11 +79,7 @@ def text_rows(vlm: Vlm, names: Sequence[str], templates: Sequence[str]) -> Float
 
 @torch.no_grad()
 def encode_text(vlm: Vlm, texts: Sequence[str]) -> Float[Tensor, "n e"]:
-    """Unit float32 rows of ``texts``, equal to those of open_clip's ``encode_text``.
-
-    Raises:
-        ValueError: a text has more tokens than the tower takes.
-    """
+    """Unit float32 rows of ``texts``, as open_clip's ``encode_text``; ValueError for a text longer than the tower."""
     parts = _tokens(vlm, texts).split(AT_ONCE)
     return torch.cat([_rows(vlm.model, tokens_cl, pack(vlm.model, tokens_cl)) for tokens_cl in parts])
 
@@ -115,9 +108,8 @@ def prompt_learner(
     stand first. These and the ``after`` vectors behind the name are drawn with :data:`CONTEXT_STD`. In the code of
     Efficient-Prompt the vectors behind the name depend on its length; here all names share all vectors.
 
-    Raises:
-        ValueError: no class names, fewer vectors than ``prefix`` has tokens, a prompt that is longer than the tower
-            takes, or a text tower of Hugging Face.
+    Raises ValueError for no class names, fewer vectors than ``prefix`` has tokens, a prompt that is longer than the
+    tower takes, and a text tower of Hugging Face.
     """
     embed = getattr(text_tower(vlm.model), "token_embedding", None)
     if embed is None:
@@ -132,31 +124,17 @@ def prompt_learner(
             f"got {len(names)} names, {before} before and prefix {prefix!r} of {stop - first} tokens"
         )
 
-    def tokens(slot: str) -> Int[Tensor, "c l"]:
+    def tokens(slot: str) -> tuple[Tensor, ...]:
         end = f" {slot}" * after or "."
         texts = [f"{f'{slot} ' * before}{prompt_name(name)}{end}" for name in names]
-        return _tokens(vlm, texts, names, f" beside {before} + {after} context vectors")
+        return _tokens(vlm, texts, names, f" beside {before} + {after} context vectors").split(AT_ONCE)
 
-    x_cl, y_cl = tokens("x").split(AT_ONCE), tokens("y").split(AT_ONCE)
-    parts = [_with_context(vlm.model, one_cl, one_cl != other_cl) for one_cl, other_cl in zip(x_cl, y_cl, strict=True)]
+    pairs = zip(tokens("x"), tokens("y"), strict=True)
+    parts = [partial(_rows, vlm.model, x_cl, pack(vlm.model, x_cl), x_cl != y_cl) for x_cl, y_cl in pairs]
     generator, width = torch.Generator().manual_seed(seed), embed.weight.shape[1]
     front, behind = (CONTEXT_STD * torch.randn(count, width, generator=generator) for count in (drawn, after))
-    words = embed(prefix_x[first:stop]).detach().float()
-    context = torch.cat([front.to(vlm.device), words]), behind.to(vlm.device)
-    return PromptLearner(*context, lambda context_kw: torch.cat([part(context_kw) for part in parts]))
-
-
-def _with_context(
-    model: Any, tokens_cl: Int[Tensor, "c l"], slot_cl: Bool[Tensor, "c l"]
-) -> Callable[[Tensor], Tensor]:
-    """Function from context vectors (k, w) to unit rows of prompts, with the vectors in the places ``slot_cl``."""
-    packed = pack(model, tokens_cl)
-    which, slot = slot_cl.cumsum(dim=1).sub(1).clamp(min=0), slot_cl[..., None]
-    if packed is not None:
-        which, slot = which.flatten()[packed.place_l], slot.flatten()[packed.place_l, None]
-    return lambda context_kw: _rows(
-        model, tokens_cl, packed, lambda word: torch.where(slot, context_kw.to(word.dtype)[which], word)
-    )
+    context = torch.cat([front.to(vlm.device), embed(prefix_x[first:stop]).detach().float()]), behind.to(vlm.device)
+    return PromptLearner(*context, lambda context_kw: torch.cat([rows(context_kw) for rows in parts]))
 
 
 class Packed(NamedTuple):
@@ -196,20 +174,23 @@ def pack(model: Any, tokens_cl: Int[Tensor, "c l"]) -> Packed | None:
     return Packed(keep_cl.flatten().nonzero()[:, 0], mask_ll, keep_cl.sum(dim=1).cumsum(dim=0) - 1)
 
 
-def _rows(
-    model: Any, tokens_cl: Int[Tensor, "c l"], packed: Packed | None, put: Callable[[Tensor], Tensor] | None = None
-) -> Float[Tensor, "c e"]:
-    """Unit float32 rows of prompts, some of whose word embeddings ``put`` may exchange for context vectors.
+def _rows(model: Any, tokens_cl: Int[Tensor, "c l"], packed: Packed | None, *learnt: Tensor) -> Float[Tensor, "c e"]:
+    """Unit float32 rows of prompts; ``learnt`` is where context vectors stand (c, l), and these vectors (k, w).
 
     Packed, it is open_clip's text forward with the last norm on the pooled tokens only.
     """
     tower = text_tower(model)
+
+    def put(word_clw: Tensor) -> Tensor:
+        slot_cl, context_kw = learnt
+        which_cl = slot_cl.cumsum(dim=1).sub(1).clamp(min=0)
+        return torch.where(slot_cl[..., None], context_kw.to(word_clw.dtype)[which_cl], word_clw)
+
     if packed is None:
-        with nullcontext() if put is None else tower.token_embedding.register_forward_hook(lambda *args: put(args[2])):
+        with tower.token_embedding.register_forward_hook(lambda *args: put(args[2])) if learnt else nullcontext():
             return normalize(model.encode_text(tokens_cl).float(), dim=1)
-    dtype = tower.transformer.get_cast_dtype()
-    word_lw = tower.token_embedding(tokens_cl.flatten()[packed.place_l])
-    word_lw = (word_lw if put is None else put(word_lw)).to(dtype)
+    dtype, word_clw = tower.transformer.get_cast_dtype(), tower.token_embedding(tokens_cl)
+    word_lw = (put(word_clw) if learnt else word_clw).flatten(0, 1)[packed.place_l].to(dtype)
     position_lw = tower.positional_embedding[packed.place_l % tokens_cl.shape[1]].to(dtype)
     row_cw = tower.ln_final(tower.transformer((word_lw + position_lw)[None], attn_mask=packed.mask_ll)[0, packed.end_c])
     if isinstance(tower.text_projection, nn.Linear):

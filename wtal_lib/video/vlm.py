@@ -56,7 +56,7 @@ def import_open_clip() -> ModuleType:
 
 @dataclass(frozen=True, eq=False)
 class Vlm:
-    """A frozen image-text model with its own preprocessing and tokenizer; copies share the weights."""
+    """A frozen image-text model with its own preprocessing and tokenizer."""
 
     model: Any
     "open_clip's CLIP, CustomTextCLIP or CoCa, in evaluation mode"
@@ -69,9 +69,6 @@ class Vlm:
     precision: str = "float32"
     origin: dict[str, Any] = field(default_factory=dict)
     "what else the weights follow from: the seed of random ones, the hash of a file's"
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Vlm:
-        return self
 
     @property
     def device(self) -> torch.device:
