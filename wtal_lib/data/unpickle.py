@@ -12,6 +12,7 @@ import math
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from pickletools import genops
 from typing import Any, BinaryIO
@@ -49,9 +50,9 @@ def unpickle(file: BinaryIO, on_array: OnArray | None = None) -> list[Any]:
         """``value`` with its arrays unwrapped and its tuples as lists; shared parts become copies."""
         if isinstance(value, _Array):
             value = value.value
-        if not isinstance(value, (list, tuple, _Long)):
-            return value
         value = value.data if isinstance(value, _Long) else value
+        if not isinstance(value, (list, tuple, bytes, str)):
+            return value
         left[0] -= len(value)
         if left[0] < 0:  # a file of n bytes cannot honestly hold more than n bytes or values
             raise ValueError("its pickle holds the same parts over and over")
@@ -64,11 +65,11 @@ def unpickle(file: BinaryIO, on_array: OnArray | None = None) -> list[Any]:
     return plain(array)
 
 
+@dataclass
 class _Long:
     """A long string; the array that takes it leaves nothing behind for the pickle's memo to keep."""
 
-    def __init__(self, data: bytes | str) -> None:
-        self.data: Any = data
+    data: Any
 
     def take(self) -> Any:
         data, self.data = self.data, None
@@ -132,10 +133,10 @@ _STAND_INS: dict[str, Callable[..., Any]] = {
     **{f"numpy.{core}.multiarray scalar": _Dtype.scalar for core in ("core", "_core")},
 }
 "for each name that an array's pickle imports"
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_NUMBERS = {"BINFLOAT", "BININT", "BININT1", "BININT2", "LONG1"}
+_CONSTANTS = {"NEWTRUE": True, "NEWFALSE": False}
 _BYTES = {"SHORT_BINSTRING", "BINSTRING"}
 _STRINGS = _BYTES | {"SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"}
+_PLAIN = _STRINGS | {"BINFLOAT", "BININT", "BININT1", "BININT2", "LONG1", "NONE", *_CONSTANTS}
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _LEAVES = {float, int, str, bytes, bool, type(None)}
 
@@ -151,11 +152,9 @@ def _run(source: bytes | BinaryIO, on_array: OnArray | None) -> Any:
         name = opcode.name
         if name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
             memo[len(memo) if argument is None else argument] = stack[-1]
-        elif name in _STRINGS:
-            string = argument.encode("latin1") if name in _BYTES else argument
-            stack.append(string if len(string) < LONG else _Long(string))
-        elif name in _NUMBERS:
-            stack.append(argument)
+        elif name in _PLAIN:
+            value = argument.encode("latin1") if name in _BYTES else _CONSTANTS.get(name, argument)
+            stack.append(_Long(value) if name in _STRINGS and len(value) >= LONG else value)
         elif name in ("BINGET", "LONG_BINGET"):
             stack.append(memo[argument])
         elif name == "MARK":
@@ -174,13 +173,11 @@ def _run(source: bytes | BinaryIO, on_array: OnArray | None) -> Any:
             stack.append(tuple(items))
         elif name in _TUPLES:
             stack.append(tuple(reversed([stack.pop() for _ in range(_TUPLES[name])])))
-        elif name in _CONSTANTS:
-            stack.append(_CONSTANTS[name])
         elif name == "STOP":
             return stack.pop()
         elif name not in ("PROTO", "FRAME"):
             _construct(stack, name, argument, on_array)
-        string = argument = None  # frees the bytes of an array before the next one is read
+        value = argument = None  # frees the bytes of an array before the next one is read
     raise ValueError(f"its pickle takes more than {MAX_OPERATIONS} steps")
 
 
