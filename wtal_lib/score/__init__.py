@@ -8,7 +8,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "metrics": ["average_precision", "match"],
         "detections": ["find_detections", "read_detections", "write_detections"],
         "evaluate": ["as_text", "report", "score_file"],
-        "diagnose": ["BINS", "KINDS", "error_kinds", "error_removal_gain", "characteristics", "rate_by_bin"],
-        "completeness": ["activated", "covered", "shares"],
     },
 )

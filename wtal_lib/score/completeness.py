@@ -95,8 +95,7 @@ def activated(
     Raises:
         ValueError: a video without a column for each class.
     """
-    empty = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2)), np.empty(0))
-    columns: list[tuple[np.ndarray, ...]] = [empty]
+    columns = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2)), np.empty(0))]
     for video, (name, score_tc) in enumerate(scores.items()):
         if score_tc.shape[1] != len(classes):
             raise ValueError(f"{name}: expected a column for each of {len(classes)} classes, got {score_tc.shape[1]}")
@@ -119,13 +118,6 @@ def _keys(table: Detections, truth: GroundTruth) -> tuple[np.ndarray, np.ndarray
 
 def _covered(key_n: np.ndarray, segment_n2: np.ndarray, key_m: np.ndarray, segment_m2: np.ndarray) -> np.ndarray:
     """Seconds (n,) of each of ``segment_n2`` that the union of the ``segment_m2`` of its key covers."""
-    key_u, union_u2 = _unions(key_m, segment_m2)
-    n, u, _ = pairs(key_n, segment_n2, key_u, union_u2)
-    return np.bincount(n, shared_seconds(segment_n2[n], union_u2[u]), minlength=len(key_n))
-
-
-def _unions(key_m: np.ndarray, segment_m2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keys (u,) and segments (u, 2) of the disjoint unions, within each key, of segments that have a length."""
     order_m = np.lexsort((segment_m2[:, 0], key_m))
     order_m = order_m[(np.diff(segment_m2)[order_m, 0] > 0) & (key_m[order_m] >= 0)]
     key_m, (start_m, stop_m) = key_m[order_m], segment_m2[order_m].T
@@ -133,4 +125,6 @@ def _unions(key_m: np.ndarray, segment_m2: np.ndarray) -> tuple[np.ndarray, np.n
     apart_m = (key_m[1:] > key_m[:-1]) | (start_m[1:] > reach_m[:-1])
     end = np.ones(min(1, len(key_m)), dtype=bool)
     first_m, last_m = np.r_[end, apart_m], np.r_[apart_m, end]
-    return key_m[first_m], np.stack([start_m[first_m], reach_m[last_m]], axis=1)
+    union_u2 = np.stack([start_m[first_m], reach_m[last_m]], axis=1)
+    n, u, _ = pairs(key_n, segment_n2, key_m[first_m], union_u2)
+    return np.bincount(n, shared_seconds(segment_n2[n], union_u2[u]), minlength=len(key_n))

@@ -85,8 +85,7 @@ def error_removal_gain(
         for code, name in enumerate(KINDS[1:], start=1):
             label_n = np.where(kind_n == code, len(detections.classes), detections.label_n)
             gains[name].append(mean_ap(replace(detections, label_n=label_n, classes=unscored), truth, at) - before)
-        video_m, label_m, segment_m2 = (column[hit] for column in (truth.video_m, truth.label_m, truth.segment_m2))
-        rest = replace(truth, video_m=video_m, label_m=label_m, segment_m2=segment_m2)
+        rest = replace(truth, **{name: getattr(truth, name)[hit] for name in ("video_m", "label_m", "segment_m2")})
         gains["miss"].append(mean_ap(detections, rest, at) - before)
     return {name: np.array(gain_k) for name, gain_k in gains.items()}
 

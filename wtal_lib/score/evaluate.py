@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 from tabulate import tabulate
 
 from wtal_lib.data.annotations import Annotations, annotations_from, ground_truth
 from wtal_lib.data.datasets import DATASETS, Protocol, get_dataset, protocol
-from wtal_lib.data.segments import Detections, GroundTruth
+from wtal_lib.data.segments import Detections
 from wtal_lib.score.detections import checked, read_detections
 from wtal_lib.score.matching import EqualTiou, ratio
-from wtal_lib.score.metrics import Matching, Overlaps, match, overlaps
+from wtal_lib.score.metrics import Matching, match
 
 LEVEL = 0.95
 "Share of the bootstrap's resamplings that an interval holds"
@@ -66,16 +64,10 @@ def report(
     ``{"dataset", "detections", "protocols": {NAME: {"iou", "map", "means", "ap": {CLASS: [...]}, "videos",
     "ground_truth", "ignored"}}, "unknown_videos", "unknown_classes", "warnings"}``. ``map`` is the mean over the
     classes that have instances. ``ignored`` counts the detections a protocol does not score: outside its videos or
-    classes, or touching an ambiguous segment. Videos without detections are misses. With a ``bootstrap``, a protocol
-    also has ``interval``: the central 95 % of ``map`` and of ``means`` over as many resamplings of its videos.
-
-    Args:
-        detections: seconds; the order of the rows does not matter.
-        annotations: whose test videos are scored.
-        protocols: names or protocols; all that these annotations can be scored under when absent.
-        bootstrap: number of resamplings; 0 for no interval.
-        seed: of the resampling.
-        equal_tiou: rule for instances of equal tIoU, see :mod:`wtal_lib.score.metrics`.
+    classes, or touching an ambiguous segment. Test videos without detections are misses. Without ``protocols`` (names
+    or records) there are all that the annotations can be scored under. With a ``bootstrap``, a protocol also has
+    ``interval``: the central 95 % of ``map`` and of ``means`` over as many resamplings of its videos, drawn with
+    ``seed``. ``equal_tiou``: the rule for instances of equal tIoU, see :mod:`wtal_lib.score.metrics`.
 
     Raises:
         ValueError: a score or segment that is no finite number, a reversed segment, an unknown protocol or one that
@@ -89,28 +81,20 @@ def report(
         truths = {one: ground_truth(annotations, one) for one in chosen}
     else:
         truths = _accepted(get_dataset(annotations.dataset).protocols, partial(ground_truth, annotations))
-    matched = list(_matchings(detections, truths, equal_tiou))
-    scores = {one.name: _scores(found, keep_b, one, len(detections), bootstrap, seed) for one, found, keep_b in matched}
-    unknown = {
-        "videos": _unknown(detections.videos, annotations.videos, detections.video_n),
-        "classes": _unknown(detections.classes, annotations.classes, detections.label_n),
-    }
-    return {
-        "dataset": annotations.dataset,
-        "detections": len(detections),
-        "protocols": scores,
-        **{f"unknown_{kind}": found for kind, found in unknown.items()},
-        "warnings": [
-            *(
-                f"{found['detections']} detections are of {len(names)} unknown {kind}, and are not scored:"
-                f" {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-                for kind, found in unknown.items()
-                if (names := found["names"])
-            ),
-            *_coverage_warnings(detections, annotations, *matched[0][1:]),
-            *_unit_warnings(detections, annotations),
-        ],
-    }
+    matchings = {one: match(detections, truth, one.iou, equal_tiou) for one, truth in truths.items()}
+    scores = {one.name: _scores(found, one, len(detections), bootstrap, seed) for one, found in matchings.items()}
+    videos = _unknown(detections.videos, annotations.videos, detections.video_n)
+    classes = _unknown(detections.classes, annotations.classes, detections.label_n)
+    raised = [
+        f"{found['detections']} detections are of {len(names)} unknown {kind}, and are not scored:"
+        f" {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        for kind, found in (("videos", videos), ("classes", classes))
+        if (names := found["names"])
+    ]
+    raised += _coverage_warnings(detections, annotations, next(iter(matchings.values())))
+    raised += _unit_warnings(detections, annotations)
+    head = {"dataset": annotations.dataset, "detections": len(detections), "protocols": scores}
+    return {**head, "unknown_videos": videos, "unknown_classes": classes, "warnings": raised}
 
 
 def _accepted(candidates: Iterable[Any], make: Callable[[Any], Any]) -> dict[Any, Any]:
@@ -126,60 +110,28 @@ def _accepted(candidates: Iterable[Any], make: Callable[[Any], Any]) -> dict[Any
     return found
 
 
-def _matchings(
-    detections: Detections, truths: dict[Protocol, GroundTruth], equal_tiou: EqualTiou
-) -> Iterator[tuple[Protocol, Matching, Bool[np.ndarray, " b"]]]:
-    """Each protocol, the matching it is scored by, and which of the matching's videos it scores.
-
-    Protocols that differ in their videos alone share the matching of the one with most videos; those that differ in
-    ambiguous segments alone share its overlaps.
-    """
-    overlaps_of: dict[Protocol, Overlaps] = {}
-    matching_of: dict[Protocol, Matching] = {}
-    for chosen, truth in truths.items():
-        rules = _rules(chosen)
-        alike = [one for one in truths if _rules(one) == rules and one.excluded <= chosen.excluded]
-        wide = min(alike, key=lambda one: len(one.excluded))
-        if wide not in matching_of:
-            search = replace(rules, excluded=wide.excluded, ignore_ambiguous=False)
-            if search not in overlaps_of:
-                overlaps_of[search] = overlaps(detections, truths[wide], min(wide.iou), equal_tiou)
-            matching_of[wide] = match(detections, truths[wide], wide.iou, found=overlaps_of[search])
-        yield chosen, matching_of[wide], np.isin(truths[wide].videos, truth.videos)
-
-
-def _rules(chosen: Protocol) -> Protocol:
-    """What a protocol says of the match: all but its name, its means and its videos."""
-    return replace(chosen, name="", means=(), videos=0, excluded=frozenset())
-
-
-def _scores(
-    matching: Matching, keep_b: Bool[np.ndarray, " b"], chosen: Protocol, detections: int, bootstrap: int, seed: int
-) -> dict[str, Any]:
-    """One protocol's part of the report, over the videos ``keep_b`` of the matching; percentile bootstrap."""
-    ap_ck = matching.average_precision(keep_b[None].astype(np.float64))[0]
+def _scores(matching: Matching, chosen: Protocol, detections: int, bootstrap: int, seed: int) -> dict[str, Any]:
+    """One protocol's part of the report; percentile bootstrap."""
+    ap_ck, videos = matching.average_precision()[0], len(matching.truth.videos)
     found = {
         "iou": list(chosen.iou),
         **_averages(ap_ck, chosen, _plain),
         "ap": {name: _plain(ap_k) for name, ap_k in zip(matching.truth.classes, ap_ck, strict=True)},
-        "videos": (videos := int(keep_b.sum())),
-        "ground_truth": int(keep_b[matching.truth.video_m].sum()),
-        "ignored": detections - int(keep_b[matching.video_n].sum()),
+        "videos": videos,
+        "ground_truth": len(matching.truth),
+        "ignored": detections - len(matching.row_n),
     }
-    if bootstrap and found["ground_truth"]:
-        drawn_rb, ends = np.zeros((bootstrap, len(keep_b))), ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-        share_b = np.full(videos, 1 / videos)
-        drawn_rb[:, keep_b] = np.random.default_rng(seed).multinomial(videos, share_b, size=bootstrap)
+    if bootstrap and len(matching.truth):
+        ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+        drawn_rb = np.random.default_rng(seed).multinomial(videos, np.full(videos, 1 / videos), size=bootstrap)
         ap_rck = matching.average_precision(drawn_rb)
         central = _averages(ap_rck, chosen, lambda score_r: _plain(np.nanquantile(score_r, ends, axis=0).T))
         found["interval"] = {"level": LEVEL, "resamplings": bootstrap, "seed": seed, **central}
     return found
 
 
-def _averages(
-    ap_ck: Float[np.ndarray, "*r c k"], chosen: Protocol, plain: Callable[[np.ndarray], Any]
-) -> dict[str, Any]:
-    """Mean AP over the classes that have instances, at each threshold and over the named thresholds."""
+def _averages(ap_ck: np.ndarray, chosen: Protocol, plain: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+    """Mean over the classes that have instances of (..., c, k) AP, at each threshold and over the named thresholds."""
     map_k = ratio(np.nansum(ap_ck, axis=-2), np.isfinite(ap_ck).sum(axis=-2))
     columns = {name: [chosen.iou.index(at) for at in iou] for name, iou in chosen.means}
     means = {name: plain(np.asarray(map_k[..., k].mean(axis=-1))) for name, k in columns.items()}
@@ -197,14 +149,12 @@ def _unknown(names: Sequence[str], known: Container[str], index_n: np.ndarray) -
     return {"detections": int(unknown[index_n].sum()), "names": sorted(np.array(names, dtype=object)[unknown])}
 
 
-def _coverage_warnings(
-    detections: Detections, annotations: Annotations, matching: Matching, keep_b: Bool[np.ndarray, " b"]
-) -> list[str]:
+def _coverage_warnings(detections: Detections, annotations: Annotations, matching: Matching) -> list[str]:
     """What is missing or can never match, under the first protocol."""
     if not len(detections):
         return ["there are no detections: every instance counts as a miss"]
-    found, videos = [], int(keep_b.sum())
-    missing = videos - int(keep_b[np.unique(matching.video_n)].sum())
+    found, videos = [], len(matching.truth.videos)
+    missing = videos - len(np.unique(matching.video_n))
     if missing == videos:
         subsets = {annotations.videos[name].subset for name in detections.videos if name in annotations.videos}
         hint = " (they are of training videos)" if subsets == {"train"} else ""

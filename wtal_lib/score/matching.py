@@ -17,16 +17,11 @@ EqualTiou = Literal["latest", "argsort"]
 
 def truth_indices(detections: Detections, truth: GroundTruth) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """Video and class of each detection as indices of the ground truth; both -1 where it lacks either."""
-    video_n = _indices(detections.videos, truth.videos)[detections.video_n]
-    label_n = _indices(detections.classes, truth.classes)[detections.label_n]
+    videos, classes = ({name: at for at, name in enumerate(names)} for names in (truth.videos, truth.classes))
+    video_n = np.array([videos.get(name, -1) for name in detections.videos], dtype=np.int64)[detections.video_n]
+    label_n = np.array([classes.get(name, -1) for name in detections.classes], dtype=np.int64)[detections.label_n]
     known_n = (video_n >= 0) & (label_n >= 0)
     return np.where(known_n, video_n, -1), np.where(known_n, label_n, -1)
-
-
-def _indices(names: tuple[str, ...], known: tuple[str, ...]) -> np.ndarray:
-    """Index of each name in ``known``, or -1."""
-    index = {name: at for at, name in enumerate(known)}
-    return np.array([index.get(name, -1) for name in names], dtype=np.int64)
 
 
 def pairs(

@@ -30,20 +30,6 @@ BLOCK = 500_000
 
 
 @dataclass(frozen=True, eq=False)
-class Overlaps:
-    """Detections of a ground truth's videos and classes, by class, best first, and their pairs with its instances."""
-
-    row_n: Int[np.ndarray, " n"]
-    "row among the detections as given"
-    video_n: Int[np.ndarray, " n"]
-    "index into the ground truth's videos"
-    label_n: Int[np.ndarray, " n"]
-    pair_n: Int[np.ndarray, " p"]
-    pair_m: Int[np.ndarray, " p"]
-    tiou_p: Float[np.ndarray, " p"]
-
-
-@dataclass(frozen=True, eq=False)
 class Matching:
     """Which scored detection found which instance at every threshold: all that average precision needs to know.
 
@@ -127,15 +113,9 @@ def average_precision(
 
 
 def match(
-    detections: Detections,
-    truth: GroundTruth,
-    iou: Sequence[float],
-    equal_tiou: EqualTiou = "latest",
-    found: Overlaps | None = None,
+    detections: Detections, truth: GroundTruth, iou: Sequence[float], equal_tiou: EqualTiou = "latest"
 ) -> Matching:
     """True positives of every class and threshold, under the rules at the top of this module.
-
-    ``found`` are the :func:`overlaps`, where known already; those with other ambiguous segments serve too.
 
     Raises:
         ValueError: a threshold outside (0, 1].
@@ -143,26 +123,17 @@ def match(
     iou_k = np.asarray(iou, dtype=np.float64).reshape(-1)
     if not len(iou_k) or not ((iou_k > 0) & (iou_k <= 1)).all():
         raise ValueError(f"tIoU thresholds must be fractions in (0, 1], got {list(iou)}: 0.5 means one half, not 50")
-    found = found or overlaps(detections, truth, float(iou_k.min()), equal_tiou)
-    keep_n = np.ones(len(found.row_n), dtype=bool)
-    if len(truth.ambiguous_video_a):
-        segment_n2, segment_a2 = on_grid(detections.segment_n2[found.row_n], truth.ambiguous_segment_a2, truth.grid)
-        keep_n[pairs(found.video_n, segment_n2, truth.ambiguous_video_a, segment_a2)[0]] = False
-    row_n, video_n, label_n = found.row_n[keep_n], found.video_n[keep_n], found.label_n[keep_n]
-    keep_p, rank_n = np.flatnonzero(keep_n[found.pair_n]), np.cumsum(keep_n) - 1
-    pair_n, pair_m, tiou_p = rank_n[found.pair_n[keep_p]], found.pair_m[keep_p], found.tiou_p[keep_p]
-    rank_km = assign(pair_n, pair_m, tiou_p, iou_k, len(row_n), len(truth))
-    return Matching(truth, iou_k, row_n, video_n, label_n, rank_km)
-
-
-def overlaps(detections: Detections, truth: GroundTruth, least: float, equal_tiou: EqualTiou = "latest") -> Overlaps:
-    """Ranked detections and their pairs, of ``least`` tIoU or more, with the instances of their video and class."""
     video_n, label_n = truth_indices(detections, truth)
-    row_n = _best_first(detections, np.flatnonzero(video_n >= 0), label_n)
+    scored_n = video_n >= 0
+    if len(truth.ambiguous_video_a):
+        segment_n2, segment_a2 = on_grid(detections.segment_n2, truth.ambiguous_segment_a2, truth.grid)
+        scored_n[pairs(video_n, segment_n2, truth.ambiguous_video_a, segment_a2)[0]] = False
+    row_n = _best_first(detections, np.flatnonzero(scored_n), label_n)
     video_n, label_n, classes = video_n[row_n], label_n[row_n], len(truth.classes)
     segment_n2, segment_m2 = on_grid(detections.segment_n2[row_n], truth.segment_m2, truth.grid)
     group_n, group_m = video_n * classes + label_n, truth.video_m * classes + truth.label_m
-    return Overlaps(row_n, video_n, label_n, *pairs(group_n, segment_n2, group_m, segment_m2, least, equal_tiou))
+    found = pairs(group_n, segment_n2, group_m, segment_m2, float(iou_k.min()), equal_tiou)
+    return Matching(truth, iou_k, row_n, video_n, label_n, assign(*found, iou_k, len(row_n), len(truth)))
 
 
 def _best_first(detections: Detections, row_n: np.ndarray, label_n: np.ndarray) -> np.ndarray:
