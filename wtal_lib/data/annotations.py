@@ -74,10 +74,7 @@ LAYOUTS = (
 
 
 def data_root(given: str | Path | None = None) -> Path:
-    """The folder that holds the datasets: as given, else ``$WTAL_DATA``, else ``data/`` of the project.
-
-    The project is the nearest folder upwards from the working directory that holds ``wtal_lib/``.
-    """
+    """The folder of the datasets: as given, else ``$WTAL_DATA``, else ``data/`` beside the nearest ``wtal_lib/``."""
     if chosen := given or os.environ.get("WTAL_DATA"):
         return Path(chosen).expanduser()
     here = Path.cwd()
@@ -87,8 +84,7 @@ def data_root(given: str | Path | None = None) -> Path:
 def dataset_folders(root: str | Path, dataset: str) -> list[Path]:
     """Folders that may hold a dataset's files: its own folder and those directly inside.
 
-    ``root`` is a data root with a folder per dataset (``thumos14/``, ``activitynet12/``, or another usual name in any
-    spelling), that folder itself, or one that directly holds a layout.
+    ``root`` is a data root with a folder per dataset (of any usual name), that folder, or one that holds a layout.
 
     Raises:
         FileNotFoundError: ``root`` does not exist.
@@ -157,7 +153,7 @@ def find_annotations(root: str | Path, dataset: str) -> Annotations:
 
 
 def annotations_from(path: str | Path, dataset: str) -> Annotations:
-    """The annotations in one named json file, or in a folder, whatever their layout.
+    """The annotations in one json file, or in a folder, whatever their layout.
 
     Raises:
         FileNotFoundError: There is no such file, or the folder holds no known layout.
@@ -181,8 +177,7 @@ def _read(layout: Layout, path: Path, dataset: str) -> Annotations:
 def ground_truth(annotations: Annotations, protocol: Protocol, subset: str = "test") -> GroundTruth:
     """What ``protocol`` scores: the instances of all its videos of ``subset``, in seconds.
 
-    Zero-length instances stay: they can never be matched, and count as misses. Under a ``-snippets`` protocol all
-    segments, ambiguous ones too, are rounded to snippets as in CO2-Net. Classes keep the order of the annotations.
+    Zero-length instances stay, as misses. Under a ``-snippets`` protocol all segments are rounded as in CO2-Net.
 
     Raises:
         ValueError: The protocol belongs to another dataset, or these annotations lack what sets it apart: its videos,

@@ -132,8 +132,7 @@ def built(
 ) -> Rows:
     """The cache, built by ``feed``, which hands arrays (t, d) to its argument and returns the tokens it gave, by id.
 
-    One array is held at a time. float16 stays float16 if all arrays are; anything else becomes float32. Two processes
-    may build the same cache at once: files appear whole, and the last one stays.
+    One array is held at a time; all are stored as float16 if all are, else as float32. Two processes may build at once.
 
     Raises:
         OSError: Fewer than ``size`` bytes, about what the rows take, are free on the disk.

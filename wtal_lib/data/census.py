@@ -52,10 +52,7 @@ def videos(annotations: Annotations, lengths: Mapping[str, int] | None = None, s
 
 
 def by_class(frame: pd.DataFrame, classes: Iterable[str]) -> pd.DataFrame:
-    """A row a class, in the classes' order: instances and videos by subset, and quartiles of the length in seconds.
-
-    ``frame`` comes from :func:`instances`; a class that has none counts 0, and its quartiles are nan.
-    """
+    """A row a class, in the classes' order, of :func:`instances`: counts by subset, quartiles of the length (s)."""
     classes = list(classes)
     table = pd.DataFrame({"class": classes}).set_index("class")
     for subset in ("train", "test"):

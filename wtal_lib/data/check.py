@@ -12,14 +12,8 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from wtal_lib.data.annotations import (
-    Annotations,
-    annotations_from,
-    find_annotations,
-    found_annotations,
-    ground_truth,
-    home_folder,
-)
+from wtal_lib.data import annotations as reader
+from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.cache import cache_folder
 from wtal_lib.data.datasets import DATASETS, get_dataset
 from wtal_lib.data.features import Pack, find_pack, indexed, marked
@@ -29,6 +23,7 @@ END_TOLERANCE = 0.1
 "seconds by which an annotated segment may end after its video: durations are rounded"
 LENGTH_TOLERANCE = (2, 0.02)
 "snippets, and share of the expected ones, by which features may be shorter or longer than their video"
+NO_YES = {"False": "no", "True": "yes"}
 SHOWN = 3
 "names in a line of the text; json has all"
 
@@ -66,17 +61,17 @@ def passes(report: Report) -> bool:
 def _dataset(root: str | Path, dataset: str, cache: str | Path | None) -> Report:
     report: Report = {"annotations": [], "features": [], "protocols": {}, "problems": []}
     used: Annotations | None = None
-    for layout, path in found_annotations(root, dataset):
-        one, why = _tried(annotations_from, path, dataset)
+    for layout, path in reader.found_annotations(root, dataset):
+        one, why = _tried(reader.annotations_from, path, dataset)
         findings = {"layout": layout.name, "path": str(path), "unusable": why} if why else annotation_findings(one)
         used, first = used or one, not report["annotations"]
         report["annotations"].append({"used": first, **findings})
         report["problems"] += [why] if why and used is None else []
     if used is None:
-        return report | {"problems": report["problems"] or [_tried(find_annotations, root, dataset)[1]]}
+        return report | {"problems": report["problems"] or [_tried(reader.find_annotations, root, dataset)[1]]}
     for protocol in get_dataset(dataset).protocols:
-        report["protocols"][protocol.name] = _tried(ground_truth, used, protocol)[1]
-    folder = cache_folder(home_folder(root, dataset), cache)
+        report["protocols"][protocol.name] = _tried(reader.ground_truth, used, protocol)[1]
+    folder = cache_folder(reader.home_folder(root, dataset), cache)
     for kind in KINDS:
         packs: list[Report] = []
         for source in found_packs(root, dataset, kind, used):
@@ -181,13 +176,12 @@ def _lines(dataset: str, report: Report) -> Iterator[str]:
         usable = [entry for entry in entries if "unusable" not in entry]
         yield f"  {section}" if entries else f"  {section}: none found"
         if usable:
-            cells = [["*" if entry["used"] else "", *(_cell(entry[c]) for c in columns)] for entry in usable]
             header = ["", *(column.replace("_", " ") for column in columns)]
-            table = tabulate([header, *cells], tablefmt="plain", disable_numparse=True)
+            cells = [["*" * entry["used"], *(NO_YES.get(str(entry[c]), entry[c]) for c in columns)] for entry in usable]
+            table = tabulate(cells, header, tablefmt="plain", intfmt=",", floatfmt="g", numalign="left")
             yield from (f"  {line}".rstrip() for line in table.splitlines())
-        for entry in entries:
-            if "unusable" in entry:
-                yield f"    {entry['layout']} cannot be used: {entry['unusable']}"
+        broken = [entry for entry in entries if "unusable" in entry]
+        yield from (f"    {entry['layout']} cannot be used: {entry['unusable']}" for entry in broken)
         for entry in entries:
             start = f"    {' '.join(entry[key] for key in ('kind', 'layout') if key in entry)}: "
             found = {words[0]: entry[key] for key, words in FINDINGS.items() if entry.get(key)}
@@ -201,12 +195,6 @@ def _lines(dataset: str, report: Report) -> Iterator[str]:
     yield from (f"  a run on real features would fail: {problem}" for problem in report["problems"])
     if not report["problems"]:
         yield "  a run would find all it needs"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _some(value: int | list[str] | dict[str, Any]) -> str:

@@ -16,16 +16,9 @@ from wtal_lib.data import cache as cache_files
 from wtal_lib.data.annotations import Annotations, home_folder, searched
 from wtal_lib.data.cache import Rows, cache_folder
 from wtal_lib.data.files import read_array, replacing
-from wtal_lib.data.packs import LOOKED_FOR, REMEDY, Source, found_packs
+from wtal_lib.data.packs import LOOKED_FOR, REMEDY, WHERE, Source, found_packs
 from wtal_lib.data.segments import Grid, resampled
 from wtal_lib.data.vlp_pack import read_text_rows
-
-WHERE = {
-    "cbp": "I3D features are linked from github.com/harlanhong/MM2021-CO2-Net (W-TALC layout),"
-    " github.com/zhang-can/CoLA and github.com/happyharrycn/actionformer_release",
-    "vlp": "`wtal extract` makes one from the videos",
-}
-"where packs can be had, by kind"
 
 
 def column_moments(rows: Iterable[np.ndarray]) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
@@ -91,11 +84,7 @@ class Pack:
         return tuple(self.lengths)
 
     def __getitem__(self, name: str) -> Float[np.ndarray, "t d"]:
-        """Rows of a video: a read-only float16 or float32 view.
-
-        Raises:
-            KeyError: The pack has no such video.
-        """
+        """Rows of a video: a read-only float16 or float32 view; KeyError if the pack has no such video."""
         return self.rows[self.ids[name]]
 
     def __contains__(self, name: object) -> bool:
@@ -125,9 +114,9 @@ class Pack:
         def feed(add: cache_files.Add) -> dict[str, cache_files.Token]:
             return {key: add(aligned(self, name, grid, snippets[name])) for name, key in self.ids.items()}
 
-        stem, stamp = f"{self.rows.path.stem}-on-{grid.fps:g}-{grid.stride:g}", self.rows.fingerprint
-        folder, size = self.rows.path.parent, 4 * self.width * sum(snippets.values())
-        rows = cache_files.opened(folder, stem, stamp) or cache_files.built(folder, stem, stamp, feed, size, {})
+        path, size = self.rows.path, 4 * self.width * sum(snippets.values())
+        place = path.parent, f"{path.stem}-on-{grid.fps:g}-{grid.stride:g}", self.rows.fingerprint
+        rows = cache_files.opened(*place) or cache_files.built(*place, feed, size, {})
         lengths = {name: rows.starts[key][1] for name, key in self.ids.items()}
         fingerprint = _digest(rows.fingerprint, grid, self.text)
         return replace(self, grid=grid, rows=rows, lengths=lengths, fingerprint=fingerprint)
@@ -149,12 +138,11 @@ def find_pack(
     stride: float = 1,
     cache: str | Path | None = None,
 ) -> Pack:
-    """The pack of ``kind`` (cbp or vlp) in a data root, whatever its layout; indexed on first use.
+    """The pack of ``kind`` (cbp or vlp) in a data root, whatever its layout; indexed on first use in ``cache``.
 
     Of several, W-TALC comes before CoLA before ActionFormer, our own VLP packs before foreign ones, then by name;
     ``model`` picks the one whose folder has that name. ``fps`` and ``stride`` (frames from row to row) overrule the
-    layout's rate; a foreign CLIP pack's is otherwise inferred from rows and durations. The index lies in ``cache``, see
-    :func:`wtal_lib.data.cache.cache_folder`.
+    layout's rate or the inferred one.
 
     Raises:
         FileNotFoundError: There is none; the message lists what was looked for and where to get one.
@@ -189,8 +177,8 @@ def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
     names = _names(annotations)
     where = hashlib.blake2b(str(source.path.resolve()).encode(), digest_size=4).hexdigest()
     stem = f"{annotations.dataset}-{source.kind}-{source.layout}-{where}"
-    stamp = f"{source.stamp} {source.grid} {sorted(source.fps.items())}"
-    rows = cache_files.opened(folder, stem, stamp)
+    place = folder, stem, f"{source.stamp} {source.grid} {sorted(source.fps.items())}"
+    rows = cache_files.opened(*place)
     if rows is None:
         remark = ""
         if source.grid is None:
@@ -198,7 +186,7 @@ def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
             remark = source.infer_grid(durations)
         assert source.grid is not None
         info = {"fps": source.grid.fps, "stride": source.grid.stride, "remark": remark}
-        rows = cache_files.built(folder, stem, stamp, source.feed, source.size, info)
+        rows = cache_files.built(*place, source.feed, source.size, info)
     grid = Grid(rows.info["fps"], rows.info["stride"])
     ids = {names.get(key, key): key for key in rows.starts}
     own = source.layout == "vlp"
@@ -225,10 +213,7 @@ def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
 
 
 def marked(data: Annotations | Features | None) -> bool:
-    """Whether annotations or a pack are simulated: by their own meta data, or by a ``SIMULATED.json`` on their path.
-
-    The file is looked for at most three folders up, never in an unrelated folder far above.
-    """
+    """Whether annotations or a pack are simulated: by meta data, or a ``SIMULATED.json`` up to three folders up."""
     path: Path | None = getattr(data, "path", None)
     folders = () if path is None else (path, *path.parents[:3])
     own = getattr(data, "layout", "") == "simulated" or getattr(data, "meta", {}).get("simulated")

@@ -43,7 +43,7 @@ def readable(path: Path, expected: str, remedy: str) -> Iterator[None]:
 
 
 def header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Shape, whether in Fortran order, dtype and offset of the data, of an open ``.npy`` file.
+    """Shape, Fortran order, dtype and offset of the data, of an open ``.npy`` file.
 
     Raises:
         ValueError: Not such a header, or it claims another number of bytes than the file holds.

@@ -45,10 +45,9 @@ class Video:
 
 
 def read_wtalc(folder: Path, dataset: str) -> Reading:
-    """W-TALC / CO2-Net pack: parallel lists in ``<name>-Annotations/*.npy``, pickled by Python 2 or 3.
+    """W-TALC / CO2-Net pack: parallel lists in ``<name>-Annotations/*.npy``; ``extracted_fps.npy`` is wrong, not read.
 
-    ``extracted_fps.npy`` is wrong and ignored. Source: sujoyp/wtalc-pytorch, harlanhong/MM2021-CO2-Net
-    (``wsad_dataset.py``).
+    Source: sujoyp/wtalc-pytorch, harlanhong/MM2021-CO2-Net (``wsad_dataset.py``).
     """
     names, classes = read_column(folder / "videoname.npy", "SU"), tuple(read_column(folder / "classlist.npy", "SU"))
     if len(set(names)) != len(names):
@@ -76,8 +75,8 @@ def read_wtalc(folder: Path, dataset: str) -> Reading:
 def read_database(path: Path, dataset: str) -> Reading:
     """A json database: CoLA's ``gt.json``, ActionFormer's and OpenTAD's, ActivityNet's own, or one keyed by video.
 
-    Segments may be strings; ``Ambiguous`` instances become ambiguous segments; videos without annotations
-    (ActivityNet's testing set) are left out. ActivityNet 1.3, which holds 1.2, is cut to the 100 classes.
+    Segments may be strings. Videos without annotations (ActivityNet's testing set) are left out, and ActivityNet 1.3 is
+    cut to the 100 classes of 1.2.
     """
     content, known = read_json(path, "a json database of videos", REMEDY), get_dataset(dataset)
     with readable(path, "a json object with a `database` of videos, each with subset and annotations", REMEDY):
@@ -113,10 +112,7 @@ def read_database(path: Path, dataset: str) -> Reading:
 
 
 def read_class_texts(folder: Path, dataset: str) -> Reading:
-    """THUMOS14's own files: ``<Class>_val.txt`` and ``<Class>_test.txt``, lines of video, start and stop in seconds.
-
-    Videos follow one another by name; their durations are not in these files.
-    """
+    """THUMOS14's own ``<Class>_{val,test}.txt``: lines of video, start and stop in seconds; durations are unknown."""
     classes = get_dataset(dataset).classes
     found: dict[str, list[tuple[str, Any]]] = {}
     for label in classes:
@@ -185,13 +181,9 @@ def segment_table(pairs: Any, count: int) -> np.ndarray:
 
 
 def _split(spelled: dict[str, str]) -> dict[str, str]:
-    """Train or test for each video; in THUMOS14 by the video's name, whatever the layout calls its subsets.
+    """Train or test for each video: in THUMOS14 by the video's name, elsewhere by its subset.
 
-    Elsewhere: training beside validation means train and test (ActivityNet, whose testing set is not annotated; also
-    OpenTAD's names); validation beside test means train and test too.
-
-    Raises:
-        ValueError: A subset that is none of these.
+    Validation stands for test beside training (ActivityNet, OpenTAD), and for train beside test.
     """
     training = any(word.lower().startswith("train") for word in spelled.values())
     meaning = {"train": "train", "val": "test" if training else "train", "test": "test"}

@@ -134,6 +134,12 @@ LOOKED_FOR = {
     "vlp": "vlp/*/meta.json (written by this library), *CLIP*/[{train,test}/]VIDEO.npy (foreign CLIP packs)",
 }
 "files that :func:`found_packs` looks for, by kind"
+WHERE = {
+    "cbp": "I3D features are linked from github.com/harlanhong/MM2021-CO2-Net (W-TALC layout),"
+    " github.com/zhang-can/CoLA and github.com/happyharrycn/actionformer_release",
+    "vlp": "`wtal extract` makes one from the videos",
+}
+"where packs can be had, by kind"
 
 
 def _joint(folder: Path, annotations: Annotations) -> Iterator[Source]:
@@ -146,10 +152,9 @@ def _joint(folder: Path, annotations: Annotations) -> Iterator[Source]:
             ids = tuple(read_column(names, "SU"))
             if not set(ids) & set(annotations.videos) and names.with_name("url.npy").exists():
                 ids = tuple(url[-11:] for url in read_column(names.with_name("url.npy"), "SU"))
-        grid = Grid(10, 4) if "-UNT-" in path.name else get_dataset(annotations.dataset).grid
-        status, file = path.stat(), str(path)
-        mark = stamp([(file, status.st_size, status.st_mtime_ns)], ids)
-        yield Source("cbp", "w-talc", path, grid, {path.name: (file,)}, mark, status.st_size, joint=ids)
+        grid, status = Grid(10, 4) if "-UNT-" in path.name else get_dataset(annotations.dataset).grid, path.stat()
+        mark = stamp([(str(path), status.st_size, status.st_mtime_ns)], ids)
+        yield Source("cbp", "w-talc", path, grid, {path.name: (str(path),)}, mark, status.st_size, joint=ids)
 
 
 def _two_stream(folder: Path, annotations: Annotations) -> Iterator[Source]:
@@ -197,5 +202,4 @@ def _files(kind: str, layout: str, path: Path, grid: Grid | None, folders: list[
             status, key = entry.stat(), entry.name[:-4]
             files[key] = (*files.get(key, ()), entry.path)
             listed.append((entry.path, status.st_size, status.st_mtime_ns))
-    size = sum(size for _, size, _ in listed)
-    return Source(kind, layout, path, grid, files, stamp(listed), size)
+    return Source(kind, layout, path, grid, files, stamp(listed), sum(size for _, size, _ in listed))

@@ -1,8 +1,6 @@
 """Segments in seconds: tIoU, the flat tables of detections and ground truth, and the one snippet/second converter.
 
-A segment is half-open, ``[start, stop)``; snippet ``i`` of a grid covers ``[i * stride, (i + 1) * stride) / fps``
-seconds, and nothing is ever widened by one.
-
+Segments are half-open; snippet ``i`` of a grid covers ``[i * stride, (i + 1) * stride) / fps`` seconds.
 Axis letters of the whole package: b videos, t snippets, c classes, d CBP features, e embedding, n detections,
 m ground-truth segments, k thresholds.
 """
@@ -98,8 +96,7 @@ class GroundTruth:
     "index into ``videos`` of each ambiguous segment; empty when the protocol ignores none"
     ambiguous_segment_a2: Float[np.ndarray, "a 2"]
     grid: Grid | None = None
-    """grid of a protocol that counts time in snippets (CO2-Net family): many a tIoU is then exactly one half, and
-    rounds the family's way only in the family's own unit"""
+    "grid of a protocol that counts time in snippets (CO2-Net family): a tIoU of exactly one half depends on the unit"
 
     def __len__(self) -> int:
         return len(self.label_m)

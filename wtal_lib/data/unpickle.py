@@ -1,9 +1,8 @@
 """Reads numpy's object arrays from pickles of strangers; nothing that a pickle names is imported or called.
 
-Pickle protocols 2 to 4, of Python 2 and 3. The standard library's ``pickletools`` takes the opcodes apart; those that
-numpy writes are carried out with stand-ins for numpy's array, dtype and scalar and for bytes written as latin-1 text,
-and all others are refused. An array is handed over as soon as it is complete, and its bytes are freed: a pack of many
-gigabytes takes the memory of two videos.
+Protocols 2 to 4, of Python 2 and 3. Of the opcodes (standard library's ``pickletools``) those that numpy writes are
+carried out, with stand-ins for numpy's classes, and all others are refused. An array is handed over as soon as it is
+complete, and its bytes are freed: a pack of many gigabytes takes the memory of two videos.
 """
 
 from __future__ import annotations
@@ -37,8 +36,7 @@ def unpickle(file: BinaryIO, on_array: OnArray | None = None) -> list[Any]:
     ``on_array`` is handed each array of numbers or strings as it is read, and its result stands in the array's place.
 
     Raises:
-        ValueError: Truncated, cyclic, hostile, or no object array. Malformed opcodes may also raise the errors of the
-            operation they ask for (LookupError, TypeError, AttributeError, OverflowError).
+        ValueError: Truncated, cyclic, hostile, or no object array; malformed opcodes may raise what they provoke.
     """
     size = os.fstat(file.fileno()).st_size
     array = _run(file.read() if size < SMALL else file, on_array)
