@@ -8,30 +8,19 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "style": ["COLOURS", "LABELS", "FULL_WIDTH", "theme", "colour"],
+        "style": ["COLOURS", "LABELS", "LINE_COLOURS", "FULL_WIDTH", "theme", "colour"],
         "data": ["classes", "videos", "feature_lengths", "mismatches", "structures", "timelines"],
         "video": ["timeline", "pseudo_labels", "video_overview", "safe_name", "frame_ages"],
-        "errors": [
-            "protocols",
-            "class_ap",
-            "error_kinds",
-            "verdicts",
-            "error_removal_gain",
+        "errors": ["protocols", "class_ap", "error_kinds", "verdicts", "error_removal_gain", "miss_rates"],
+        "training": ["dot_plot", "by_iou", "intervals", "training_curves", "thresholds", "label_quality", "published"],
+        "branches": [
             "bin_names",
             "quantiles_by_bin",
             "detection_parts",
-            "miss_rates",
+            "change_by_bin",
+            "completeness_curves",
+            "change_by_class",
+            "instances_found",
         ],
-        "training": [
-            "LINE_COLOURS",
-            "dot_plot",
-            "by_iou",
-            "intervals",
-            "training_curves",
-            "thresholds",
-            "label_quality",
-            "published",
-        ],
-        "branches": ["completeness_curves", "change_by_bin", "change_by_class", "instances_found"],
     },
 )

@@ -1,10 +1,9 @@
-"""Figures of how detections err: by protocol, class and kind of error, by completeness, by misses; from fractions."""
+"""Figures of how detections err: by protocol, class and kind of error, and by what is missed; from fractions."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS, LABELS, colour
+from wtal_lib.figures.style import COLOURS
 
 KIND_COLOURS = {
     "true positive": "#009E73",
@@ -25,9 +24,6 @@ KIND_COLOURS = {
     "miss": "#4D4D4D",
 }
 "One colour a verdict (Okabe and Ito's), in the order of the kinds of error"
-
-PARTS = {"inside": "#009E73", "context": "#E69F00", "elsewhere": "#999999"}
-"Parts of a detection, and their colours"
 
 PROTOCOL_COLOURS = ("0.3", "#56B4E9", "#0072B2", "#D55E00", "#E69F00", "#CC79A7")
 "Of protocols, in their order; the first is the one the others are compared with"
@@ -136,54 +132,6 @@ def error_removal_gain(gains: Mapping[str, float], ax: Axes | None = None) -> Ax
     ax.bar_label(bars, fmt="%+.1f", padding=3, fontsize=8)
     draw.rows_down(ax, points.index.tolist())
     ax.set(xlabel="mAP gained if removed (points)", xlim=(0, 1.25 * max(points.max(), 1e-9)))
-    return ax
-
-
-def bin_names(edges: Sequence[float], scale: float = 1.0) -> list[str]:
-    """Names of the bins between and beyond inner edges, each edge in the bin below: ``≤ 3``, ``3–6``, ``> 6``."""
-    ends = [f"{scale * edge:g}" for edge in edges]
-    return [f"≤ {ends[0]}", *(f"{low}–{high}" for low, high in itertools.pairwise(ends)), f"> {ends[-1]}"]
-
-
-def quantiles_by_bin(
-    values: Mapping[str, Float[np.ndarray, " m"]],
-    bin_m: Int[np.ndarray, " m"],
-    names: Sequence[str],
-    ylabel: str,
-    ax: Axes | None = None,
-) -> Axes:
-    """Shares of instances by bin and branch: the median (dot), the middle half (bar) and the middle 90 % (line).
-
-    ``values`` may hold nan, which is left out; below each bin stands the number of instances that remain.
-    """
-    ax = draw.single(ax, 0.5, 2.5)
-    wide = pd.DataFrame({LABELS.get(name, name): 100 * value_m for name, value_m in values.items()})
-    long = wide.assign(bin=bin_m).melt("bin")
-    style: dict[str, Any] = {"palette": [colour(name) for name in values], "dodge": 0.4 if len(values) > 1 else False}
-    style |= {"linestyle": "none", "markersize": 6, "mec": "white", "order": range(len(names))}
-    for middle, width, legend in ((90, 1, len(values) > 1), (50, 5, False)):
-        style |= {"errorbar": ("pi", middle), "err_kws": {"lw": width, "zorder": 1}, "legend": legend}
-        sns.pointplot(long, x="bin", y="value", hue="variable", estimator="median", ax=ax, **style)
-    counts = wide.groupby(bin_m).count().max(axis=1).reindex(range(len(names)), fill_value=0)
-    draw.bins_across(ax, names, counts.to_numpy())
-    ax.set(xlabel="", ylabel=ylabel, ylim=(-3, 103))
-    if len(values) > 1:
-        ax.legend(ncols=len(values), **draw.ABOVE)
-    return ax
-
-
-def detection_parts(
-    share_b3: Float[np.ndarray, "bins 3"],
-    count_b: Int[np.ndarray, " bins"],
-    names: Sequence[str],
-    ax: Axes | None = None,
-) -> Axes:
-    """Share of a detection inside instances of its class, in the context beside one, and elsewhere, by bin."""
-    ax = draw.single(ax, 0.6, 2.6)
-    draw.stacked(ax, pd.DataFrame(100 * share_b3, list(names), list(PARTS)), PARTS)
-    draw.bins_across(ax, names, count_b)
-    ax.set(ylabel="share of the detection (%)")
-    ax.legend(ncols=3, **draw.ABOVE)
     return ax
 
 

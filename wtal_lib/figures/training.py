@@ -18,13 +18,6 @@ from wtal_lib.figures.style import COLOURS, LABELS, colour
 
 MAP = "mAP, mean over tIoU (%)"
 
-LINE_COLOURS = {
-    **{LABELS[name]: COLOURS[name] for name in ("vanilla_vlp", "cbp", "vlp", "late_fusion")},
-    **{"CBP, full": COLOURS["cbp"], "VLP, full": COLOURS["vlp"], "full": COLOURS["fused"]},
-    **dict.fromkeys(("supervised CBP", "supervised VLP", "supervised"), COLOURS["supervised"]),
-}
-"Of the main table's lines"
-
 
 def dot_plot(
     values: Mapping[str, Sequence[float]],
@@ -205,10 +198,10 @@ def intervals(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     columns, expected = ["row", "difference", "low", "high"], "expected a table with the columns"
     if frame.empty or not {*columns} <= {*frame}:
-        came = f"{len(frame)} rows of {', '.join(frame) or 'no columns'}"
-        raise ValueError(f"{expected} {', '.join(columns)}; got {came}")
+        got = f"{len(frame)} rows of {', '.join(map(str, frame)) or 'no columns'}"
+        raise ValueError(f"{expected} {', '.join(columns)}; got {got}")
     if len(off := frame[(frame["difference"] < frame["low"]) | (frame["difference"] > frame["high"])]):
-        raise ValueError(f"{expected} low ≤ difference ≤ high; got {off.iloc[0].to_dict()}")
+        raise ValueError(f"{expected} {', '.join(columns)} and low ≤ difference ≤ high; got {off.iloc[0].to_dict()}")
     ax = draw.single(ax, 0.8, 0.75 + 0.25 * len(frame))
     ax.axvline(0, color="0.55", lw=0.9, zorder=1)
     for y, (difference, low, high) in enumerate(frame[["difference", "low", "high"]].to_numpy(dtype=float)):
