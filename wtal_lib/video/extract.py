@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import I3D_GRID, Grid
 from wtal_lib.data.vlp_pack import write_vlp_pack
 from wtal_lib.method.pooling import precision as native_precision
-from wtal_lib.parallel import Failure, completed
+from wtal_lib.parallel import Failure, mapped
 from wtal_lib.video.backbone import Backbone, Extraction, fill_pack, pack_meta, require_distinct
 from wtal_lib.video.frames import videos_in
 from wtal_lib.video.text import TEMPLATES, read_classes, text_rows
@@ -109,14 +106,13 @@ def _on_cluster(
     """All shares together; a share that fails is a problem of each of its videos."""
     shares = [[video.absolute() for video in videos[i : i + SHARE]] for i in range(0, len(videos), SHARE)]
     result = Extraction()
-    done = completed(work, shares, scheduler=scheduler, progress=lambda one: say(f"shares of {SHARE} videos: {one}"))
-    with closing(done):
-        for i, found in done:
-            if isinstance(found, Failure):
-                found = Extraction(problems={video.stem: found.error for video in shares[i]})
-            result.written.update(found.written)
-            result.skipped.extend(found.skipped)
-            result.problems.update(found.problems)
+    found = mapped(work, shares, scheduler=scheduler, progress=lambda one: say(f"shares of {SHARE} videos: {one}"))
+    for share, one in zip(shares, found, strict=True):
+        if isinstance(one, Failure):
+            one = Extraction(problems={video.stem: one.error for video in share})
+        result.written.update(one.written)
+        result.skipped.extend(one.skipped)
+        result.problems.update(one.problems)
     return result
 
 
@@ -143,9 +139,5 @@ def image_backbone(vlm: Vlm, width: int, **more: Any) -> Backbone:
         "logit_scale": vlm.logit_scale,
         "sampling": "the frame shown at the middle of each snippet",
         "preprocessing": " ".join(str(vlm.preprocess).split()),
-    }
-
-    def preprocess(images: list[np.ndarray]) -> Tensor:
-        return vlm.preprocess(Image.fromarray(images[0]))
-
-    return Backbone(vlm.name, width, preprocess, vlm.encode_images, {**meta, **more})
+    } | more
+    return Backbone(vlm.name, width, lambda images: vlm.preprocess(Image.fromarray(images[0])), vlm.encode_images, meta)

@@ -150,16 +150,21 @@ def _towards(container: Any, stream: Any, pending: deque[float]) -> Iterator[tup
 
 
 def _decoded(container: Any, stream: Any) -> Iterator[tuple[float, Any]]:
-    """Time (seconds) and frame of all frames that decode, in order of presentation, up to where the file breaks off."""
+    """Time (seconds) and frame of all frames that decode, in order of presentation."""
     untimed = 0
+    for packet in _readable(container.demux(stream)):
+        with suppress(av.error.InvalidDataError):
+            for frame in packet.decode():
+                time = untimed / _rate(stream) if frame.time is None else frame.time - _origin(container)
+                untimed += frame.time is None
+                if not frame.is_corrupt:
+                    yield time, frame
+
+
+def _readable(packets: Iterator[Any]) -> Iterator[Any]:
+    """The packets up to where the file breaks off, if it does."""
     with suppress(av.error.FFmpegError):
-        for packet in container.demux(stream):
-            with suppress(av.error.InvalidDataError):
-                for frame in packet.decode():
-                    time = untimed / _rate(stream) if frame.time is None else frame.time - _origin(container)
-                    untimed += frame.time is None
-                    if not frame.is_corrupt:
-                        yield time, frame
+        yield from packets
 
 
 def _jump(container: Any, stream: Any, seconds: float) -> bool:
@@ -182,8 +187,8 @@ def _rate(stream: Any) -> float:
 def _counted(path: str | Path) -> float:
     """Seconds to the end of the last packet, read through the whole file."""
     end = 0.0
-    with _opened(path) as (container, stream), suppress(av.error.FFmpegError):
-        for count, packet in enumerate(container.demux(stream), start=1):
+    with _opened(path) as (container, stream):
+        for count, packet in enumerate(_readable(container.demux(stream)), start=1):
             if packet.size:
                 stated = None if packet.pts is None else (packet.pts + (packet.duration or 0)) * stream.time_base
                 end = max(end, count / _rate(stream) if stated is None else float(stated) - _origin(container))

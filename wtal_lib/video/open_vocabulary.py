@@ -37,14 +37,11 @@ class OpenPack:
     path: Path
     meta: dict[str, Any]
     grid: Grid
+    classes: tuple[str, ...]
     text: Float[np.ndarray, "c e"]
+    "rows in the order of ``classes``"
     files: dict[str, Path]
     "by video"
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names, in the order of the text rows."""
-        return tuple(self.meta["classes"])
 
     def __getitem__(self, name: str) -> Float[np.ndarray, "t e"]:
         """Embeddings of a video. Raises ValueError for a file that is damaged, or of another width."""
@@ -64,7 +61,8 @@ def open_pack(folder: str | Path) -> OpenPack:
     files = {path.stem: path for path in sorted((folder / "features").glob("*.npy"))}
     if not files:
         raise FileNotFoundError(f"the VLP pack {folder} holds no video yet; `wtal extract` adds some")
-    return OpenPack(folder, meta, grid, read_text_rows(folder, meta, tuple(meta["classes"]), meta["embed_dim"]), files)
+    classes = tuple(meta["classes"])
+    return OpenPack(folder, meta, grid, classes, read_text_rows(folder, meta, classes, meta["embed_dim"]), files)
 
 
 @dataclass(frozen=True, eq=False)

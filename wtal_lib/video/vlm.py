@@ -28,10 +28,7 @@ RANDOM = "random"
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
 "of the weights, and what open_clip calls it"
 
-TORCHVISION_SCHEMAS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
+TORCHVISION_SCHEMAS = [f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor" for name in ("nms", "qnms")]
 _LIBRARY: list[torch.library.Library] = []  # schemas live as long as their library object
 
 
