@@ -59,10 +59,7 @@ def completeness(table: Detections, truth: GroundTruth, choose: str = "score", m
 
 
 def covered(table: Detections, truth: GroundTruth) -> Float[np.ndarray, " m"]:
-    """Share in [0, 1] of each instance that all segments of its video and class cover together; nan without length.
-
-    This is the completeness of a thresholded activation.
-    """
+    """Share in [0, 1] of each instance that all segments of its video and class cover together; nan without length."""
     key_n, key_m = _keys(table, truth)
     return ratio(_covered(key_m, truth.segment_m2, key_n, table.segment_n2), np.diff(truth.segment_m2)[:, 0])
 

@@ -122,9 +122,8 @@ def _scores(matching: Matching, chosen: Protocol, detections: int, bootstrap: in
         "ignored": detections - len(matching.row_n),
     }
     if bootstrap and len(matching.truth):
-        ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
         drawn_rb = np.random.default_rng(seed).multinomial(videos, np.full(videos, 1 / videos), size=bootstrap)
-        ap_rck = matching.average_precision(drawn_rb)
+        ap_rck, ends = matching.average_precision(drawn_rb), ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
         central = _averages(ap_rck, chosen, lambda score_r: _plain(np.nanquantile(score_r, ends, axis=0).T))
         found["interval"] = {"level": LEVEL, "resamplings": bootstrap, "seed": seed, **central}
     return found
@@ -178,9 +177,8 @@ def _unit_warnings(detections: Detections, annotations: Annotations) -> list[str
     if (latest > 1.1 * duration).sum() > len(latest) / 2:
         times = float(np.median(latest / duration))
         unit = "frames" if times > 5 else "snippets"
-        return [
-            f"most videos have detections beyond their end, by a factor of {times:.3g}: {advice}, are these {unit}?"
-        ]
+        beyond = f"most videos have detections beyond their end, by a factor of {times:.3g}"
+        return [f"{beyond}: {advice}, are these {unit}?"]
     for top, unit, least in ((1, "fractions", 2), (100, "percents", 110)):
         longer = latest[duration > least]
         if len(longer) > 2 and 0.9 * top < longer.max() <= latest.max() <= top * (1 + 1e-6):
