@@ -19,6 +19,8 @@ from jaxtyping import Float, Int
 from wtal_lib.data.segments import Detections, Grid
 from wtal_lib.method.config import Localize
 
+Array = np.ndarray
+
 
 @dataclass(frozen=True, eq=False)
 class VideoScores:
@@ -45,7 +47,7 @@ FUSIONS: dict[str, Callable[..., np.ndarray]] = {"sum": np.sum, "mean": np.mean,
 
 
 def min_max(score_tc: Float[np.ndarray, "t c"]) -> Float[np.ndarray, "t c"]:
-    """Scores of one video stretched to [0, 1] over all its snippets and classes together; 0 where they are constant.
+    """Min-max normalised scores of one video, over all its snippets and classes together; 0 where they are constant.
 
     One range for all classes keeps their order, so that a class the branch hardly sees stays low.
     """
@@ -130,11 +132,8 @@ def upsampled(cas_st: Float[np.ndarray, "s t"], factor: int) -> Float[np.ndarray
     snippets = cas_st.shape[1]
     if factor == 1 or not snippets:
         return cas_st
-    at_u = np.clip((np.arange(snippets * factor) + 0.5) / factor - 0.5, 0, snippets - 1)
-    left_u = at_u.astype(np.int64)
-    part_u = at_u - left_u
-    right_u = np.minimum(left_u + 1, snippets - 1)
-    return cas_st[:, left_u] * (1 - part_u) + cas_st[:, right_u] * part_u
+    at_u = (np.arange(snippets * factor) + 0.5) / factor - 0.5
+    return np.stack([np.interp(at_u, np.arange(snippets), cas_t) for cas_t in cas_st])
 
 
 def proposals(
@@ -227,15 +226,8 @@ def _pick() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
 
 
 def _picks(
-    row_n: np.ndarray,
-    start_n: np.ndarray,
-    stop_n: np.ndarray,
-    score_n: np.ndarray,
-    sigma: float,
-    limit: float,
-    floor: float,
-    most: int,
-) -> tuple[np.ndarray, np.ndarray]:
+    row_n: Array, start_n: Array, stop_n: Array, score_n: Array, sigma: float, limit: float, floor: float, most: int
+) -> tuple[Array, Array]:
     """Greedy picks and their scores; each pick decays its row by exp(-tIoU^2 / sigma), or, at sigma 0, cuts it."""
     left_n = score_n.copy()
     kept_r, score_r = np.empty(most, np.int64), np.empty(most)

@@ -153,7 +153,7 @@ def _labels(
         return pseudo_labels.Labels(real.float(), keep), {}
     if student not in phase.taught:
         return None, {}
-    one = config.pseudo_labels.sides == "one"
+    one = config.pseudo_labels.sides == "one"  # B teaches VLP background alone, F teaches CBP foreground alone
     sides = (not one or student == "vlp", not one or student == "cbp")
     score = _drawn(batch, columns, [confidence[name][student].numpy() for name in batch.names])
     labels = pseudo_labels.label(score, batch.mask, batch.y, config.pseudo_labels, sides)
