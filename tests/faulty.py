@@ -13,11 +13,12 @@ from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
-from wtal_lib import pool
 from wtal_lib.method.presets import preset
 from wtal_lib.runs import sweep
-from wtal_lib.runs.run import identity, run
+from wtal_lib.runs.experiment import Experiment
+from wtal_lib.runs.run import run
 from wtal_lib.runs.sources import Spec
+from wtal_lib.runs.store import Store
 from wtal_lib.runs.sweep import Task
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for every process started from here: forks of one that has threads may hang
@@ -28,9 +29,14 @@ PHASES = 4
 SPEC = Spec(source="simulated", profile="ci")
 
 
-def task(seed: int = 0, name: str = "full", **changes: Any) -> Task:
+def task(seed: int = 0, name: str = "full", keep: tuple[str, ...] = (), **changes: Any) -> Task:
     """A run of about a second."""
-    return Task(preset(name, profile="ci", seed=seed, **{**TINY, **changes}), SPEC)
+    return Task(preset(name, profile="ci", seed=seed, **{**TINY, **changes}), SPEC, keep=keep)
+
+
+def store_in(folder: Path) -> Store:
+    """A store whose records and cache lie in one folder."""
+    return Store(folder / "records", folder / "cache")
 
 
 TIMES = (
@@ -56,7 +62,7 @@ def plain(value: Any) -> Any:
 def server() -> Any:
     """The context in which new processes have everything imported already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", *sweep.PRELOAD, "distributed.cli.dask_worker"])
+    context.set_forkserver_preload(["__main__", "distributed", *sweep.PRELOAD, "distributed.cli.dask_worker"])
     forkserver.ensure_running()
     return context
 
@@ -85,10 +91,12 @@ def _reported(pipe: Any, function: Callable[..., Any], given: tuple[Any, ...]) -
 
 
 def logged(given: Task, folder: Path, log: Path) -> dict[str, Any]:
-    """The record of a run that adds a line to ``log`` for each phase it computes."""
-    data = sweep._opened(given.spec)
+    """The record of a run in ``store_in(folder)`` that adds a line to ``log`` for each phase it computes."""
+    data, place = sweep._opened(given.spec), store_in(folder)
+    own = place.cache / Experiment(given.config, data).identity
     with open(log, "a") as file:
-        return run(given.config, data, folder / identity(given.config, data), progress=lambda _: _flushed(file))
+        tell = {"progress": lambda _: _flushed(file)}
+        return run(given.config, data, own, results=place.records, keep=given.keep, warmups=place.cache, **tell)
 
 
 def _flushed(file: Any) -> None:
@@ -127,24 +135,24 @@ def runs_killed(folder: Path, kills: int) -> list[tuple[dict[str, Any], int, int
 
 def sweep_killed(folder: Path, tasks: list[Task], kills: int) -> tuple[list[list[dict[str, Any]]], int, int]:
     """Records of sweeps whose driver or a worker was killed at random, and how often either was."""
-    pool.START = "fork"  # this process is itself a fork of a clean one, and single-threaded: another takes no time
+    server()  # of the workers of all drivers, which are forks of this process: to start one takes no time
     context, moment = multiprocessing.get_context("fork"), random.Random(1)
-    usual = seconds(lambda place: sweep.sweep(tasks, place, workers=1), folder)
+    usual = seconds(lambda place: _driver(context, tasks, place).join(), folder)
     found, hit = [], {True: 0, False: 0}
     while sum(hit.values()) < kills:
         place = folder / f"sweep{len(found)}"
         driver = _driver(context, tasks, place)
         while driver.exitcode != 0:
-            driver.join(moment.uniform(0, 0.3 * usual) if sum(hit.values()) < kills else None)
+            driver.join(moment.uniform(0, usual) if sum(hit.values()) < kills else None)
             if driver.is_alive():
-                victim = moment.choice([driver.pid, *children(driver.pid)])
+                victim = moment.choice([driver.pid, *children(forkserver._forkserver._forkserver_pid)])  # type: ignore[attr-defined]
                 hit[victim == driver.pid] += 1
                 os.kill(victim, signal.SIGKILL)
                 if victim == driver.pid:
                     driver.join()
             if driver.exitcode not in (None, 0):
                 driver = _driver(context, tasks, place)
-        found.append(sweep.sweep(tasks, place, workers=1, retry=True))
+        found.append(sweep.sweep(tasks, store_in(place), workers=1, retry=True))
     return found, hit[True], hit[False]
 
 
@@ -157,9 +165,14 @@ def seconds(compute: Callable[[Path], object], folder: Path) -> float:
 
 
 def _driver(context: Any, tasks: list[Task], place: Path) -> Any:
-    process = context.Process(target=sweep.sweep, args=(tasks, place), kwargs={"workers": 2, "retry": True})
+    process = context.Process(target=_drive, args=(tasks, place))
     process.start()
     return process
+
+
+def _drive(tasks: list[Task], place: Path) -> None:
+    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[attr-defined] # it is, as another's child
+    sweep.sweep(tasks, store_in(place), workers=2, retry=True)
 
 
 def children(pid: int | None) -> list[int]:

@@ -12,9 +12,11 @@ from wtal_lib.data.segments import Detections, overlap
 from wtal_lib.method.config import Config
 from wtal_lib.method.localize import VideoScores
 from wtal_lib.method.presets import preset
-from wtal_lib.runs.run import Task, run
+from wtal_lib.runs.experiment import Experiment
+from wtal_lib.runs.records import flat
+from wtal_lib.runs.run import run
 from wtal_lib.runs.sources import Data, Spec, open_data
-from wtal_lib.runs.store import flat
+from wtal_lib.runs.store import Store
 from wtal_lib.settings import to_dict
 from wtal_lib.simulate.knobs import DIFFICULTIES
 from wtal_lib.studies import ablation, complementarity, explorer, replay, story
@@ -33,11 +35,11 @@ def data() -> Data:
 
 
 @pytest.fixture(scope="module")
-def task(data: Data) -> Task:
-    return Task(tiny(), data)
+def task(data: Data) -> Experiment:
+    return Experiment(tiny(), data)
 
 
-def scored(task: Task, cas: dict[str, np.ndarray]) -> dict[str, VideoScores]:
+def scored(task: Experiment, cas: dict[str, np.ndarray]) -> dict[str, VideoScores]:
     """Scores of every video whose CAS is the one given."""
     found = {}
     for name, score_tc in cas.items():
@@ -107,7 +109,7 @@ def test_worlds_differ_where_features_are_simulated_only() -> None:
 
 def test_scores_stand_in_the_rows_order(data: Data, tmp_path: Path) -> None:
     row = ablation.Row("tiny", tiny(), question="what")
-    record = run(row.config, data, tmp_path / "a", curve=False)
+    record = run(row.config, data, tmp_path / "a")
     frame = ablation.scored([row, replace(row, row="again")], [record, record])
     assert frame["row"].tolist() == ["tiny", "again"]
     name = record["headline"]["protocol"]
@@ -117,22 +119,22 @@ def test_scores_stand_in_the_rows_order(data: Data, tmp_path: Path) -> None:
 
 
 def test_a_restored_run_scores_what_its_record_says(data: Data, tmp_path: Path) -> None:
-    store, config = tmp_path / "runs", tiny()
+    store, config = Store(tmp_path / "runs", tmp_path / "cache"), tiny()
     first = replay.by_rule(config, data, store)
-    record = run(config, data, store / Task(config, data).identity, curve=False)
+    record = run(config, data, store.cache / Experiment(config, data).identity, results=store.records, keep=[])
     name = record["headline"]["protocol"]
     assert first["mean"][0] == pytest.approx(100 * record["metrics"]["fused"][name]["means"]["0.1:0.7"], abs=1e-3)
-    for path in store.rglob("*.safetensors"):
+    for path in store.cache.rglob("*.safetensors"):
         path.unlink()
     assert replay.by_rule(config, data, store).equals(first), "what was scored once needs no checkpoint"
     task, scores = replay.scores(config, data, store)
     assert set(scores) == {"cbp", "vlp", "fused"}
-    assert (store / task.identity / "last.safetensors").is_file(), "a lost checkpoint is made again"
+    assert (store.cache / task.identity / "last.safetensors").is_file(), "a lost checkpoint is made again"
 
 
 def test_kept_detections_are_resampled_by_video(data: Data, tmp_path: Path) -> None:
-    store, configs = tmp_path / "runs", [tiny(seed=seed) for seed in (0, 1)]
-    records = [run(config, data, store / Task(config, data).identity, curve=False) for config in configs]
+    store, configs = Store(tmp_path / "runs", tmp_path / "cache"), [tiny(seed=seed) for seed in (0, 1)]
+    records = [run(config, data, store.cache / Experiment(config, data).identity) for config in configs]
     map_rs = replay.resampled(["full", "full"], records, store, data.annotations)["full"]
     name = records[0]["headline"]["protocol"]
     means = [100 * record["metrics"]["fused"][name]["means"]["0.1:0.7"] for record in records]
@@ -140,7 +142,7 @@ def test_kept_detections_are_resampled_by_video(data: Data, tmp_path: Path) -> N
     assert map_rs[0].tolist() == pytest.approx(means, abs=1e-3)
     by_branch = replay.resampled(["full"], records[:1], store, data.annotations, "cbp")["full"]
     assert by_branch[0, 0] == pytest.approx(100 * records[0]["metrics"]["cbp"][name]["means"]["0.1:0.7"], abs=1e-3)
-    (store / records[0]["identity"] / "detections.json").unlink()
+    (store.cache / records[0]["identity"] / "detections.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"detections\.json is missing.*compute it again with `anew`"):
         replay.resampled(["full"], records[:1], store, data.annotations)
 
@@ -154,7 +156,7 @@ def test_rules_change_what_comes_after_training_alone() -> None:
             assert changed
 
 
-def test_a_branch_that_says_the_truth_is_complete_and_adds_nothing(task: Task) -> None:
+def test_a_branch_that_says_the_truth_is_complete_and_adds_nothing(task: Experiment) -> None:
     truth = {name: task.snippet_truth(name).astype(np.float64) for name in task.test}
     complete_m, over_m = complementarity.fit(task, complementarity.normalized_cas(task, scored(task, truth)))
     long_m = np.diff(task.truth.segment_m2)[:, 0] > 4 * task.batches.grid.step
@@ -162,7 +164,7 @@ def test_a_branch_that_says_the_truth_is_complete_and_adds_nothing(task: Task) -
     assert np.nanmean(over_m[long_m]) < 0.1
 
 
-def test_a_branch_that_always_says_yes_covers_all_and_adds_the_neighbourhood(task: Task) -> None:
+def test_a_branch_that_always_says_yes_covers_all_and_adds_the_neighbourhood(task: Experiment) -> None:
     ones = {name: np.ones(task.snippet_truth(name).shape) for name in task.test}
     complete_m, over_m = complementarity.fit(task, ones)
     whole = [task.batches.lengths[name] * task.batches.grid.step for name in task.truth.videos]
@@ -171,7 +173,7 @@ def test_a_branch_that_always_says_yes_covers_all_and_adds_the_neighbourhood(tas
     assert 0.3 < np.nanmean(over_m) <= 2.0
 
 
-def test_a_lower_cut_covers_more_and_adds_more(task: Task) -> None:
+def test_a_lower_cut_covers_more_and_adds_more(task: Experiment) -> None:
     rng = np.random.default_rng(0)
     noisy = {name: task.snippet_truth(name) + rng.random(task.snippet_truth(name).shape) for name in task.test}
     curve = complementarity.trade(task, {"noisy": scored(task, noisy)}, [0.2, 0.5, 0.8])
@@ -188,7 +190,7 @@ def test_misses_are_shared_or_not() -> None:
     assert shares == {"both": 0.25, "CBP alone": 0.25, "VLP alone": 0.25, "neither": 0.25, "by chance": 0.25}
 
 
-def test_only_as_many_detections_as_instances_can_find_them(task: Task) -> None:
+def test_only_as_many_detections_as_instances_can_find_them(task: Experiment) -> None:
     truth = task.truth
     score_n = np.linspace(1, 0.5, len(truth))
     perfect = Detections(truth.video_m, truth.label_m, truth.segment_m2, score_n, truth.videos, truth.classes)
@@ -237,7 +239,7 @@ def test_labels_lie_beyond_the_two_thresholds() -> None:
 
 
 @pytest.fixture
-def opened(task: Task) -> explorer.Explorer:
+def opened(task: Experiment) -> explorer.Explorer:
     names = story.clear_videos(task.data.annotations, task.test, count=2)
     truth = {name: task.snippet_truth(name).astype(np.float64) for name in names}
     return explorer.Explorer(task, {branch: scored(task, truth) for branch in ("cbp", "fused")})

@@ -13,7 +13,7 @@ from typing import Any
 
 import faulty
 import pytest
-from faulty import PHASES, apart, plain, task
+from faulty import PHASES, apart, plain, store_in, task
 
 from wtal_lib.runs import store
 from wtal_lib.runs.sources import open_data
@@ -24,6 +24,7 @@ from wtal_lib.runs.sweep import sweep
 def _no_data_and_a_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WTAL_DATA", str(tmp_path_factory.mktemp("nowhere") / "data"))
+        patch.setenv("WTAL_CACHE", str(tmp_path_factory.mktemp("cache")))
         faulty.server()
         yield
 
@@ -37,7 +38,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(undisturbed: Path) -> list[dict[str, Any]]:
     """Their records."""
-    return sweep([task(seed) for seed in range(2)], undisturbed, workers=1)
+    return sweep([task(seed, keep=("networks",)) for seed in range(2)], store_in(undisturbed), workers=1)
 
 
 @pytest.fixture
@@ -76,25 +77,25 @@ def test_a_sweep_killed_at_twenty_moments_ends_in_the_same_records(tmp_path: Pat
 def test_a_full_disk_fails_one_run_with_the_reason_and_harms_no_other(
     small_disk: Path, whole: list[dict[str, Any]]
 ) -> None:
-    first = sweep([task(0)], small_disk, workers=1)
+    first = sweep([task(0)], store_in(small_disk), workers=1)
     with open(small_disk / "somebody else's", "wb") as file:
         file.write(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize - 700_000))
-    kept, failed = sweep([task(0), task(1)], small_disk, workers=1)
+    kept, failed = sweep([task(0), task(1)], store_in(small_disk), workers=1)
     assert kept == first[0]
     assert "No space left on device" in failed["error"]
     assert "No space left on device" in Path(failed["traceback_file"]).read_text()
     os.unlink(small_disk / "somebody else's")
-    assert plain(sweep([task(0), task(1)], small_disk, workers=1, retry=True)) == plain(whole)
+    assert plain(sweep([task(0), task(1)], store_in(small_disk), workers=1, retry=True)) == plain(whole)
 
 
 def test_read_only_results_are_read_and_refuse_what_is_new(tmp_path: Path) -> None:
-    first = sweep([task(0)], tmp_path / "runs", workers=1)
+    first = sweep([task(0)], store_in(tmp_path / "runs"), workers=1)
     place = mounted(tmp_path / "runs", "--bind", tmp_path / "runs")
     try:
         mounted(place, "-o", "remount,ro,bind")
-        assert sweep([task(0)], place) == first
+        assert sweep([task(0)], store_in(place)) == first
         with pytest.raises(PermissionError, match=r"results cannot be written to .*; make it writable"):
-            sweep([task(0), task(1)], place)
+            sweep([task(0), task(1)], store_in(place))
     finally:
         subprocess.run(["umount", place], check=True)
 
@@ -109,7 +110,7 @@ def test_two_processes_on_the_same_run_compute_it_once(tmp_path: Path, whole: li
     assert [process.exitcode for process in both] == [0, 0]
     assert faulty.lines(tmp_path / "log") == PHASES
     assert plain(faulty.logged(task(), tmp_path, tmp_path / "log")) == plain(whole[0])
-    assert not list(tmp_path.rglob(store.LOCK))
+    assert not list(tmp_path.rglob("*.lock"))
 
 
 CLOCK = """
@@ -133,11 +134,13 @@ UNDER_IT = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from faulty import SPEC, task
-from wtal_lib.runs.run import identity, run
-from wtal_lib.sources import open_data
-data, folder, switch, before = open_data(SPEC), Path(sys.argv[2]), Path(sys.argv[3]), time.time()
-run(task().config, data, folder / identity(task().config, data), progress=lambda line: switch.touch())
+from faulty import SPEC, store_in, task
+from wtal_lib.runs.experiment import Experiment
+from wtal_lib.runs.run import run
+from wtal_lib.runs.sources import open_data
+data, place, switch, before = open_data(SPEC), store_in(Path(sys.argv[2])), Path(sys.argv[3]), time.time()
+folder = place.cache / Experiment(task().config, data).identity
+run(task().config, data, folder, results=place.records, progress=lambda line: switch.touch())
 assert time.time() < before - 9 * 365 * 86400
 """
 
@@ -152,7 +155,7 @@ def test_a_clock_set_back_ten_years_during_a_run_changes_nothing(tmp_path: Path,
     environment = {**os.environ, "LD_PRELOAD": str(tmp_path / "clock.so"), "SET_BACK": str(tmp_path / "switch")}
     given = [Path(__file__).parent, tmp_path / "runs", tmp_path / "switch"]
     subprocess.run([sys.executable, "-c", UNDER_IT, *given], env=environment, check=True)
-    (record,) = sweep([task()], tmp_path / "runs", workers=1)
+    (record,) = sweep([task()], store_in(tmp_path / "runs"), workers=1)
     assert record["finished"] < "2020"
     assert plain(record) == plain(whole[0])
 
@@ -161,35 +164,38 @@ def test_a_clock_set_back_ten_years_during_a_run_changes_nothing(tmp_path: Path,
 def test_a_damaged_record_is_noticed_set_aside_and_made_again_from_the_last_checkpoint(
     tmp_path: Path, undisturbed: Path, whole: list[dict[str, Any]], damage: str
 ) -> None:
-    place = shutil.copytree(undisturbed, tmp_path / "runs") / whole[0]["identity"]
-    text = (place / store.RECORD).read_bytes()
+    path, own = store_in(shutil.copytree(undisturbed, tmp_path / "runs")).places(whole[0]["identity"])
+    text = path.read_bytes()
+    own.unlink()
     at = text.index(b'"map": [0.') + 10
     digit = b"1" if text[at : at + 1] != b"1" else b"2"
     damaged = {"cut": text[: len(text) // 2], "digit": text[:at] + digit + text[at + 1 :], "empty": b""}[damage]
-    (place / store.RECORD).write_bytes(damaged)
-    assert plain(faulty.logged(task(), tmp_path / "runs", tmp_path / "log")) == plain(whole[0])
-    assert (place / "record.damaged").read_bytes() == damaged
+    path.write_bytes(damaged)
+    given = task(keep=("networks",))
+    assert plain(faulty.logged(given, tmp_path / "runs", tmp_path / "log")) == plain(whole[0])
+    assert (own.parent / "record.damaged").read_bytes() == damaged
     assert faulty.lines(tmp_path / "log") == 0
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_goes_on_from_the_one_before(
     tmp_path: Path, whole: list[dict[str, Any]]
 ) -> None:
-    process = faulty.server().Process(target=faulty.logged, args=(task(), tmp_path / "runs", tmp_path / "log"))
+    given = task(keep=("networks",))
+    process = faulty.server().Process(target=faulty.logged, args=(given, tmp_path / "runs", tmp_path / "log"))
     process.start()
-    while not (tmp_path / "runs" / whole[0]["identity"] / store.CHECKPOINT).exists() and process.is_alive():
+    while not (tmp_path / "runs/cache" / whole[0]["identity"] / store.CHECKPOINT).exists() and process.is_alive():
         time.sleep(0.001)
     process.kill()
     process.join()
     assert process.exitcode == -9, "it was stopped after the first checkpoint of its own"
     for damage in ("cut", "bit"):
         place = shutil.copytree(tmp_path / "runs", tmp_path / damage)
-        last = place / whole[0]["identity"] / store.CHECKPOINT
+        last = place / "cache" / whole[0]["identity"] / store.CHECKPOINT
         content = bytearray(last.read_bytes())
         content[-9] ^= 4
         last.write_bytes(content if damage == "bit" else content[: len(content) // 2])
         log = tmp_path / f"{damage}.log"
-        assert plain(faulty.logged(task(), place, log)) == plain(whole[0])
+        assert plain(faulty.logged(given, place, log)) == plain(whole[0])
         assert last.with_name("last.damaged").exists()
         assert faulty.lines(log) == 2, "B and F after the warm-up, whose checkpoint is the last good one"
 
@@ -226,16 +232,16 @@ def test_ctrl_c_in_a_notebook_leaves_the_kernel_usable(tmp_path: Path, whole: li
                 pass
             return str(reply["content"].get("ename", "ok"))
 
-        assert run_cell("import time\nfrom wtal_lib.workers import mapped") == "ok"
+        assert run_cell("import time\nfrom wtal_lib.parallel import mapped") == "ok"
         sleeping = CELL.format("mapped(time.sleep, [60] * 4, workers=2)")
         assert run_cell(sleeping, 1.0) == "KeyboardInterrupt"
         alone = "import multiprocessing\nassert not multiprocessing.active_children()"
         assert run_cell(alone) == "ok"
-        imports = f"from pathlib import Path\nfrom faulty import *\nplace = Path({str(tmp_path)!r})"
+        imports = f"from pathlib import Path\nfrom faulty import *\nplace = store_in(Path({str(tmp_path)!r}))"
         assert run_cell(imports) == "ok"
         running = CELL.format("sweep.sweep([task(seed) for seed in range(2)], place, workers=1)")
         assert run_cell(running, 1.0) == "KeyboardInterrupt"
         assert run_cell(running) == "ok"
     finally:
         manager.shutdown_kernel(now=True)
-    assert plain(sweep([task(seed) for seed in range(2)], tmp_path, workers=1)) == plain(whole)
+    assert plain(sweep([task(seed) for seed in range(2)], store_in(tmp_path), workers=1)) == plain(whole)

@@ -1,4 +1,4 @@
-"""What a result says about itself: tables for people, and folders found from wherever a kernel starts."""
+"""What a result says about itself: numbers rounded, and folders found from wherever a kernel starts."""
 
 from __future__ import annotations
 
@@ -7,20 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from wtal_lib.runs import records
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def test_a_table_in_markdown_is_readable_by_people() -> None:
-    frame = pd.DataFrame({"class": ["a", "b|c"], "n": [1, 2000], "share": [0.25, np.nan]})
-    lines = records.markdown(frame).splitlines()
-    assert lines[:2] == ["| class | n | share |", "| --- | ---: | ---: |"]
-    assert lines[2:] == ["| a | 1 | 0.25 |", "| b\\|c | 2,000 |  |"]
 
 
 @pytest.mark.parametrize("folder", [".", "notebooks", "wtal_lib"])
@@ -44,3 +35,20 @@ def test_a_relative_folder_is_seen_from_here_or_from_the_root(tmp_path: Path, mo
     assert records.seen_from("packs", tmp_path / "root") == tmp_path / "root/notebooks/packs"
     os.rmdir(tmp_path / "root/notebooks/packs")
     assert records.seen_from("packs", tmp_path / "root") == tmp_path / "root/packs"
+
+
+def test_the_cache_lies_in_the_root_or_where_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("WTAL_CACHE", raising=False)
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert records.cache_root() == ROOT / "cache"
+    monkeypatch.setenv("WTAL_CACHE", str(tmp_path))
+    assert records.cache_root() == tmp_path
+
+
+def test_numbers_of_a_record_have_six_digits() -> None:
+    assert records.rounded({"a": [1 / 3, 2, True, None], "b": (1e-9 / 3, "0.123456789")}) == {
+        "a": [0.333333, 2, True, None],
+        "b": [3.33333e-10, "0.123456789"],
+    }

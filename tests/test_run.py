@@ -10,11 +10,16 @@ import torch
 from faulty import plain
 
 from wtal_lib.data.datasets import get_dataset
+from wtal_lib.method import checkpoint
+from wtal_lib.method.localize import VideoScores
 from wtal_lib.method.presets import PRESETS, preset
+from wtal_lib.runs import experiment, store
 from wtal_lib.runs import run as runs
+from wtal_lib.runs.experiment import Experiment, identity, resolved
 from wtal_lib.runs.results import as_text
-from wtal_lib.runs.run import Task, run
+from wtal_lib.runs.run import run
 from wtal_lib.runs.sources import Spec, open_data
+from wtal_lib.score.evaluate import report
 
 SHORT = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 1, "training__videos": 4}
 
@@ -74,7 +79,7 @@ def test_a_run_says_the_same_with_any_number_of_threads(data, tmp_path):
 def test_runs_of_a_store_share_their_warm_up_and_give_what_they_give_alone(data, tmp_path):
     for name in ("full", "late_fusion"):
         config = short(name)
-        shared = run(config, data, tmp_path / "store" / Task(config, data).identity)
+        shared = run(config, data, tmp_path / "store" / config.preset, warmups=tmp_path / "store")
         alone = run(config, data, tmp_path / name)
         assert shared["metrics"] == alone["metrics"]
     assert len(list((tmp_path / "store").glob("warmup-*"))) == 1
@@ -140,12 +145,83 @@ def test_a_gpu_that_is_not_there_is_refused(data, tmp_path):
 
 
 def test_completeness_of_the_truth_itself_is_one(data):
-    task = Task(short(), data)
+    task = Experiment(short(), data)
     scores = {}
     for name in task.test:
         truth_tc = task.snippet_truth(name).astype(np.float32)
-        scores[name] = runs.VideoScores(name, truth_tc, np.ones(len(truth_tc), np.float32), truth_tc.max(axis=0))
+        scores[name] = VideoScores(name, truth_tc, np.ones(len(truth_tc), np.float32), truth_tc.max(axis=0))
     measured = task.complementarity(scores)
     assert measured["completeness"] > 0.85  # instances end within snippets
     assert measured["elsewhere"] < 0.02
     assert measured["inside"] > 0.85
+
+
+def files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_of_a_run_remains_what_is_asked_and_its_record_stays_as_it_was(data, tmp_path, monkeypatch):
+    folder, results, trained = tmp_path / "cache" / "run", tmp_path / "results", []
+    original = runs.trainer._run_phase
+    monkeypatch.setattr(runs.trainer, "_run_phase", lambda *a, **k: trained.append(1) or original(*a, **k))
+
+    def computed(*keep):
+        trained.clear()
+        record = run(short(), data, folder, results=results, keep=keep)
+        return plain(record), len(trained)
+
+    first, phases = computed()
+    (own,) = results.iterdir()
+    content = own.read_bytes()
+    assert own.stem == first["identity"]
+    assert not files(tmp_path / "cache"), "the record is all there is"
+    assert computed() == (first, 0)
+    assert computed("networks") == (first, phases), "they were gone"
+    assert files(folder) == ["last.safetensors", "record.json"]
+    names = checkpoint.read(folder / "last.safetensors")[0]
+    assert {name.split(".")[1] for name in names} == {"weights", "average"}, "no state of the optimizers"
+    assert computed("detections") == (first, 0)
+    assert files(folder)[:3] == ["detections.json", "detections_cbp.json", "detections_vlp.json"]
+    assert computed("networks", "detections") == (first, 0), "what was kept before was not removed"
+    assert own.read_bytes() == content
+    own.unlink()
+    assert computed() == (first, 0), "a record in the cache is one, and goes to the results"
+    assert own.read_bytes() == content
+
+
+def test_kept_detections_are_those_that_were_scored_compressed_or_not(data, tmp_path):
+    record = run(short(), data, tmp_path)
+    before = store.kept_detections(tmp_path, data.annotations, "cbp")
+    size = (tmp_path / "detections_cbp.json").stat().st_size
+    store.pack_detections(tmp_path)
+    assert (tmp_path / "detections_cbp.json.gz").stat().st_size < size / 3
+    assert not (tmp_path / "detections_cbp.json").exists()
+    after = store.kept_detections(tmp_path, data.annotations, "cbp")
+    assert np.array_equal(after.score_n, before.score_n)
+    name = get_dataset("thumos14").headline.name
+    scored = report(after, data.annotations, [name])["protocols"][name]
+    assert scored["map"] == pytest.approx(record["metrics"]["cbp"][name]["map"], abs=1e-5)
+
+
+def test_a_run_is_named_by_what_its_numbers_come_from(data, monkeypatch):
+    def name(device="cpu", **changes):
+        config, device = resolved(short(**changes), device)
+        return identity(config, data, device)
+
+    assert name() == Experiment(short(), data, "cpu").identity
+    exact, short_ones = (name(training__precision=kind) for kind in ("float32", "bfloat16"))
+    assert exact != short_ones
+    assert name() in (exact, short_ones), "auto is settled first"
+    assert name("cuda", training__precision="bfloat16") == name("cuda:1", training__precision="bfloat16") != short_ones
+    assert name(seed=1) != name()
+    before = name()
+    monkeypatch.setattr(experiment, "METHOD", experiment.METHOD + 1)
+    assert name() != before
+
+
+def test_records_say_where_videos_and_features_come_from(data, tmp_path):
+    assert data.place == "drawn"
+    record = run(short(), data, tmp_path)
+    assert (record["source"], record["structure"], record["card"]["profile"]) == ("drawn", "simulated", "ci")
+    assert "simulated features over drawn annotations" in as_text(record)
+    assert replace(data, annotations=replace(data.annotations, layout="w-talc")).place == "simulated"

@@ -15,19 +15,20 @@ import dask
 import distributed  # noqa: F401 - or the timeout set below would stand alone
 import faulty
 import pytest
-from faulty import SPEC, fragile, plain, started, task
+from faulty import SPEC, fragile, plain, started, store_in, task
 
 from wtal_lib.cli import main
 from wtal_lib.method.config import Schedule
-from wtal_lib.parallel import Progress, mapped
-from wtal_lib.pool import ATTEMPTS, Failure
-from wtal_lib.runs import store, sweep
+from wtal_lib.parallel import ATTEMPTS, Failure, Progress, mapped
+from wtal_lib.runs import results, store, sweep
+from wtal_lib.runs.sources import open_data
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _no_data_and_a_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WTAL_DATA", str(tmp_path_factory.mktemp("nowhere") / "data"))
+        patch.setenv("WTAL_CACHE", str(tmp_path_factory.mktemp("cache")))
         faulty.server()
         yield
 
@@ -38,7 +39,7 @@ TASKS = [task(seed, schedule__rounds=2) for seed in (2, 0, 1)]
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The records of TASKS, computed by two processes of this machine."""
-    return sweep.sweep(TASKS, tmp_path_factory.mktemp("local"), workers=2)
+    return sweep.sweep(TASKS, store_in(tmp_path_factory.mktemp("local")), workers=2)
 
 
 def items(place: Path, *what: str) -> list[tuple[str, Path]]:
@@ -63,7 +64,7 @@ def test_an_item_that_kills_its_process_again_and_again_is_a_failure_of_its_own(
     first, failure, last = mapped(fragile, items(tmp_path, "a", "die", "b"), workers=2)
     assert (first, last) == ("a", "b")
     assert isinstance(failure, Failure)
-    assert f"ended {ATTEMPTS} times, the last time with signal 9" in failure.error
+    assert f"its process ended {ATTEMPTS} times; the system does that when memory runs out" in failure.error
 
 
 def test_a_result_that_cannot_travel_is_a_failure(tmp_path: Path) -> None:
@@ -96,46 +97,49 @@ def test_records_come_in_the_order_of_tasks_and_equal_ones_are_computed_once(
     tmp_path: Path, local: list[dict[str, Any]]
 ) -> None:
     said: list[str] = []
-    found = sweep.sweep([*TASKS[:2], TASKS[0]], tmp_path, workers=1, progress=lambda one: said.append(str(one)))
+    found = sweep.sweep(
+        [*TASKS[:2], TASKS[0]], store_in(tmp_path), workers=1, progress=lambda one: said.append(str(one))
+    )
     assert [one["seed"] for one in found] == [2, 0, 2]
     assert plain(found[:2]) == plain(local[:2])
     assert said[-1] == "2 of 2 done, 0 running, 0 failed"
-    assert sweep.sweep(TASKS[:2], tmp_path, scheduler="tcp://not looked at") == found[:2]
+    assert sweep.sweep(TASKS[:2], store_in(tmp_path), scheduler="tcp://not looked at") == found[:2]
 
 
 def test_a_failed_run_says_where_its_traceback_is_and_the_others_go_on(tmp_path: Path) -> None:
     tasks = [task(prompts="context"), task()]
-    failed, fine = sweep.sweep(tasks, tmp_path, workers=2)
+    failed, fine = sweep.sweep(tasks, store_in(tmp_path), workers=2)
     assert "text tower" in failed["error"]
     assert (failed["preset"], failed["seed"]) == ("full", 0)
     assert "Traceback" in Path(failed["traceback_file"]).read_text()
     assert "metrics" in fine
     began = time.monotonic()
-    assert sweep.sweep(tasks, tmp_path) == [failed, fine], "a failure is known, too"
+    assert sweep.sweep(tasks, store_in(tmp_path)) == [failed, fine], "a failure is known, too"
     assert time.monotonic() - began < 1
     Path(failed["traceback_file"]).write_text("Traceback\n\nOSError: of yesterday\n")
-    assert sweep.sweep(tasks, tmp_path)[0]["error"] == "OSError: of yesterday"
-    assert sweep.sweep(tasks, tmp_path, workers=1, retry=True) == [failed, fine]
+    assert sweep.sweep(tasks, store_in(tmp_path))[0]["error"] == "OSError: of yesterday"
+    assert sweep.sweep(tasks, store_in(tmp_path), workers=1, retry=True) == [failed, fine]
 
 
 def test_anew_computes_again_what_was_finished(tmp_path: Path) -> None:
-    (first,) = sweep.sweep([task()], tmp_path, workers=1)
-    (again,) = sweep.sweep([task()], tmp_path, workers=1, anew=True)
+    (first,) = sweep.sweep([task()], store_in(tmp_path), workers=1)
+    (again,) = sweep.sweep([task()], store_in(tmp_path), workers=1, anew=True)
     assert plain(first) == plain(again)
     assert first["checksum"] != again["checksum"]
 
 
-def job(place: Path) -> sweep._Job:
-    return sweep._jobs([task()], place, "cpu")[0]
+def job(place: Path, **where: Any) -> sweep._Job:
+    found = sweep._job(task(), open_data(SPEC), store_in(place), "cpu")
+    return replace(found, task=replace(found.task, spec=replace(SPEC, **where)))
 
 
 def test_a_worker_finds_the_same_data_elsewhere_by_content(tmp_path: Path) -> None:
-    moved = replace(job(tmp_path), spec=replace(SPEC, root="/where/the/driver/has/it"))
-    assert sweep._data(moved).fingerprint == dict(moved.fingerprint)
+    moved = job(tmp_path, root="/where/the/driver/has/it")
+    assert sweep._data(moved).fingerprint == moved.fingerprint
 
 
 def test_a_worker_that_lacks_the_data_says_so(tmp_path: Path) -> None:
-    lost = replace(job(tmp_path), spec=replace(SPEC, root="/mnt/packs"), fingerprint=(("cbp", "0123"),))
+    lost = replace(job(tmp_path, root="/mnt/packs"), fingerprint={"cbp": "0123"})
     with pytest.raises(FileNotFoundError, match=rf"worker on {socket.gethostname()} lacks .*/mnt/packs.* other cbp"):
         sweep._compute(lost)
 
@@ -196,7 +200,7 @@ def test_the_command_runs_a_grid_and_names_what_failed(tmp_path: Path, capsys: p
     assert "text tower" in said.err
     assert "traceback in" in said.err
     assert "2 of 2 done, 0 running, 1 failed" in said.err
-    listed = store.cards(tmp_path / "simulated" / "thumos14" / "runs")
+    listed = [one for place in results.stores(tmp_path) for one in results.cards(place)]
     assert sorted(one["state"] for one in listed) == ["failed", "finished"]
 
 
@@ -206,21 +210,21 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_gives_the_same_bits(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    crew = [started(faulty.scheduler, port), started(faulty.worker, port), started(faulty.worker, port)]
+    processes = [started(faulty.scheduler, port), started(faulty.worker, port), started(faulty.worker, port)]
     found: list[dict[str, Any]] = []
     options: dict[str, Any] = {"scheduler": f"tcp://127.0.0.1:{port}"}
-    driver = threading.Thread(target=lambda: found.extend(sweep.sweep(TASKS, tmp_path, **options)))
+    driver = threading.Thread(target=lambda: found.extend(sweep.sweep(TASKS, store_in(tmp_path), **options)))
     driver.start()
     try:
-        when(lambda: any(tmp_path.glob(f"[0-9a-f]*/{store.CHECKPOINT}")))
-        crew[1].kill()
-        when(lambda: any(tmp_path.glob(f"*/{store.RECORD}")))
-        crew[0].kill()
-        when(lambda: crew[0].exitcode is not None)
-        crew += [started(faulty.scheduler, port), started(faulty.worker, port)]
+        when(lambda: any(tmp_path.glob(f"cache/[0-9a-f]*/{store.CHECKPOINT}")))
+        processes[1].kill()
+        when(lambda: any(tmp_path.glob("records/*.json")))
+        processes[0].kill()
+        when(lambda: processes[0].exitcode is not None)
+        processes += [started(faulty.scheduler, port), started(faulty.worker, port)]
         driver.join(timeout=120)
     finally:
-        for process in crew:
+        for process in processes:
             process.kill()
     assert plain(found) == plain(local)
 

@@ -15,7 +15,7 @@ from wtal_lib.method.inference import whole_videos
 from wtal_lib.method.presets import preset
 from wtal_lib.method.schedule import alternate
 from wtal_lib.method.state import BRANCHES, fresh, identity, resume
-from wtal_lib.runs.run import Task
+from wtal_lib.runs.experiment import Experiment
 from wtal_lib.runs.sources import Spec, open_data
 from wtal_lib.settings import replaced
 
@@ -28,7 +28,7 @@ def data():
 
 
 def task(data, name="full", **changes):
-    return Task(preset(name, profile="ci", **{**SHORT, **changes}), data)
+    return Experiment(preset(name, profile="ci", **{**SHORT, **changes}), data)
 
 
 def trained(one, folder=None, state=None):

@@ -111,21 +111,22 @@ def run(
     seed: Annotated[int, _help("of weights, batches and dropout")] = 0,
     changes: Annotated[tuple[str, ...], _help("FIELD=VALUE replaces a field, as schedule.period=25", "--set")] = (),
     device: Device = "auto",
-    out: Annotated[Path | None, _help("folder of the run; default results/SOURCE/DATASET/runs/IDENTITY")] = None,
+    out: Annotated[Path | None, _help("folder of the run; default cache/runs/SOURCE/DATASET/IDENTITY")] = None,
     anew: Annotated[bool, _help("compute it again even where it is finished")] = False,
 ) -> None:
     """Train and score one named run: a record and its detections."""
     from wtal_lib.method import presets
-    from wtal_lib.runs import records, run, sources
+    from wtal_lib.runs import experiment, records, run, sources, store
     from wtal_lib.runs.results import as_text
 
     for wrong in (change for change in changes if "=" not in change):
         raise ValueError(f"--set takes FIELD=VALUE, as schedule.period=25, got {wrong!r}")
     config = presets.preset(preset, dataset, profile, seed, **dict(change.split("=", 1) for change in changes))
     data = sources.open_data(sources.Spec(dataset, source, data_root, profile, setting=setting))
-    results = records.project_root() / "results" / data.source / data.dataset / "runs"
-    folder = out or results / run.Task(config, data).identity
-    record = run.run(config, data, folder, device=device, anew=anew, progress=_to_stderr)
+    kept = store.Store.below(records.project_root() / "results", data.place, data.dataset)
+    own = kept.cache / experiment.Experiment(config, data, device).identity
+    folder, results = (out, None) if out else (own, kept.records)
+    record = run.run(config, data, folder, results=results, device=device, anew=anew, progress=_to_stderr)
     print(f"{as_text(record)}\nrecord.json and detections.json in {folder}")
 
 
@@ -191,19 +192,19 @@ def sweep(
     anew: Annotated[bool, _help("compute everything again")] = False,
 ) -> int:
     """A grid of runs, on these cores or a Dask cluster; exit 1 if one failed."""
-    from wtal_lib.runs import records, sources, sweep
+    from wtal_lib.runs import records, sources, store, sweep
     from wtal_lib.runs.results import as_table
     from wtal_lib.studies.parameters import grid_tasks
 
     tasks = grid_tasks(sweep.read_grid(grid))
     data = sources.open_data(tasks[0].spec)
-    folder = (out or records.project_root() / "results") / data.source / data.dataset / "runs"
+    kept = store.Store.below(out or records.project_root() / "results", data.place, data.dataset)
     found = sweep.sweep(
-        tasks, folder, workers=workers, scheduler=scheduler, device=device, retry=retry, anew=anew, progress=_to_stderr
+        tasks, kept, workers=workers, scheduler=scheduler, device=device, retry=retry, anew=anew, progress=_to_stderr
     )
     failed = [record for record in found if "error" in record]
     print(as_table(record["card"] for record in found if "card" in record))
-    print(f"{len(found) - len(failed)} runs in {folder}")
+    print(f"{len(found) - len(failed)} runs in {kept.records}")
     for record in failed:
         where = f"{record['preset']}, seed {record['seed']}: {record['error']}; traceback in {record['traceback_file']}"
         print(f"wtal sweep: {where}; --retry computes it again", file=sys.stderr)
@@ -213,10 +214,10 @@ def sweep(
 @results.command(name="list")
 def list_runs(*, place: Store = None, as_json: Annotated[bool, _help("a json list", "--json")] = False) -> None:
     """Each run: state, configuration, headline mAP."""
-    from wtal_lib.runs import records, results, store
+    from wtal_lib.runs import records, results
 
-    folders = results.stores(place or records.project_root() / "results")
-    runs = [card for folder in folders for card in store.cards(folder)]
+    stores = results.stores(place or records.project_root() / "results")
+    runs = [card for store in stores for card in results.cards(store)]
     print(json.dumps(runs, indent=1) if as_json else results.as_table(runs))
 
 
@@ -230,10 +231,10 @@ def show(
     """The record of one run, as json."""
     from wtal_lib.runs import records, results, store
 
-    folder, *others = results.found(results.stores(place or records.project_root() / "results"), run)
+    path, *others = results.found(results.stores(place or records.project_root() / "results"), run)
     if others:
         raise ValueError(f"{run!r} are {len(others) + 1} runs; `wtal results list` has their identities")
-    record = store.read(folder)
+    record = store.read(path)
     if not everything:
         metrics = {
             branch: {name: {key: one[key] for key in ("iou", "map", "means")} for name, one in protocols.items()}
@@ -260,14 +261,14 @@ def prune(
     yes: Annotated[bool, _help("remove it; without, only say what would go")] = False,
 ) -> None:
     """Remove what is no longer needed."""
-    from wtal_lib.runs import records, results, store
+    from wtal_lib.runs import records, results
 
     stores = results.stores(place or records.project_root() / "results")
     if not what:
-        print("\n".join(f"{name:12} {meaning}" for name, meaning in store.PRUNABLE.items()))
+        print("\n".join(f"{name:12} {meaning}" for name, meaning in results.PRUNABLE.items()))
         return
-    for folder in stores:
-        for path in store.prune(folder, what, method=records.method_digest(), remove=yes):
+    for store in stores:
+        for path in results.prune(store, what, remove=yes):
             print(path)
     if not yes:
         print("nothing was removed: --yes removes it", file=sys.stderr)

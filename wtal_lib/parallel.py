@@ -1,7 +1,7 @@
-"""A function over items, on the cores of this machine or on a Dask cluster: what fails is reported, the rest goes on.
+"""A function over many items by Dask workers, of this machine or a cluster: what fails is reported, the rest goes on.
 
-The function and its items travel by pickle and must be importable where they arrive; large data does not travel: items
-say where it lies. Functions that keep what they have done on disk lose nothing when they are ended half-way.
+The function and its items travel by pickle and must be importable where they arrive; large data do not travel: items
+say where they lie. Functions that keep what they have done on disk lose nothing when they are stopped half-way.
 """
 
 from __future__ import annotations
@@ -9,89 +9,89 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import multiprocessing
+import os
+import pickle
+import signal
 import time
 import traceback
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import CancelledError
-from contextlib import closing, suppress
-from typing import Any, NamedTuple, TypeVar
-
-from wtal_lib.pool import Arriving, Failure, attempted, line, on_this_machine
-
-S = TypeVar("S")
-R = TypeVar("R")
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 PATIENCE = 600.0
 "seconds in which a scheduler that was lost may come back"
+ATTEMPTS = 3
+"processes that may end over an item before the item is taken to be the cause"
+LOST = (CancelledError, OSError, asyncio.TimeoutError)
+"what a client raises whose scheduler is gone"
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1)
+METHODS = multiprocessing.get_all_start_methods()
+LOCAL = {
+    "distributed.worker.multiprocessing-method": "forkserver" if "forkserver" in METHODS else "spawn",
+    "distributed.nanny.pre-spawn-environ": ONE_THREAD,  # Dask's own trims freed memory, a third of a training's time
+    "distributed.scheduler.worker-saturation": 1.0,  # one item in hand: no other is taken to be the cause
+    "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
+    "distributed.scheduler.no-workers-timeout": 10,  # seconds; then others are started
+}
+"Dask's settings for the processes of this machine"
+
+
+class Failure(NamedTuple):
+    """What stands in a result's place: kind and message of the exception, in a line, and its traceback."""
+
+    error: str
+    traceback: str
 
 
 class Progress(NamedTuple):
-    """How far all items are; as text, a line."""
+    """Numbers of items done (failed ones too), running, failed and in all; seconds left, nan at first."""
 
     done: int
-    "finished ones, the failed among them"
     running: int
     failed: int
     total: int
     left: float
-    "seconds to go at the pace so far; nan before the first one is done"
 
     def __str__(self) -> str:
-        minutes = "" if math.isnan(self.left) or self.done == self.total else f", {duration(self.left)} left"
-        return f"{self.done} of {self.total} done, {self.running} running, {self.failed} failed{minutes}"
+        left = "" if math.isnan(self.left) or self.done == self.total else f", {duration(self.left)} left"
+        return f"{self.done} of {self.total} done, {self.running} running, {self.failed} failed{left}"
 
 
 def duration(seconds: float) -> str:
-    """A time to wait, as people say it: 40 s, 12 min, 3.4 h."""
+    """A duration as people say it: 40 s, 12 min, 3.4 h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def cores() -> int:
-    """Processors that this process may use: the machine's, or fewer by affinity or a container's quota."""
-    from dask.system import CPU_COUNT
-
-    return int(CPU_COUNT)
-
-
-def mapped(
-    function: Callable[[S], R],
-    items: Sequence[S],
-    *,
-    workers: int | None = None,
-    scheduler: str = "",
-    preload: Sequence[str] = (),
-    progress: Callable[[Progress], None] | None = None,
-) -> list[R | Failure]:
-    """What ``function`` returns of each item, in their order; a :class:`Failure` where it raised.
-
-    Arguments and errors as of :func:`completed`.
-    """
-    results: dict[int, R | Failure] = {}
-    options: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "preload": preload, "progress": progress}
+def mapped(function: Callable[[Any], Any], items: Sequence[Any], **options: Any) -> list[Any]:
+    """Results of ``function`` in the order of ``items``; ``options`` and errors as of :func:`completed`."""
     with closing(completed(function, items, **options)) as arriving:
-        results.update(arriving)
+        results = dict(arriving)
     return [results[i] for i in range(len(items))]
 
 
 def completed(
-    function: Callable[[S], R],
-    items: Sequence[S],
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
     *,
     workers: int | None = None,
     scheduler: str = "",
     preload: Sequence[str] = (),
-    progress: Callable[[Progress], None] | None = None,
-) -> Generator[tuple[int, R | Failure], None, None]:
+    progress: Callable[[Progress], None] = lambda one: None,
+) -> Generator[tuple[int, Any], None, None]:
     """Position and result of each item as it is done; a :class:`Failure` in place of the result where it raised.
 
-    On this machine ``workers`` processes share the items (by default one a core); a single one is this process itself.
+    ``workers`` processes of this machine share the items (by default one a core); a single one is this process itself.
     With a ``scheduler``, the address (``tcp://…``) or scheduler file (``….json``) of a Dask cluster, its workers do. A
-    process that is ended from outside is replaced and its item given out again, :data:`ATTEMPTS` times at most; a
-    scheduler that is lost is waited for, and gets all that is not done yet. ``preload`` names modules that processes of
-    this machine share instead of importing each its own. Closing the iterator, or Ctrl-C, ends the
-    processes of this machine at once; a cluster's workers finish what they have in hand.
+    worker that dies is replaced and its item given out again, to :data:`ATTEMPTS` workers at most; a scheduler that is
+    lost is waited for, and gets all that is not done yet. ``preload`` names modules that the processes of this machine
+    import once for all. Closing the iterator, or Ctrl-C, ends these processes at once; a cluster's workers finish what
+    they have in hand.
 
     Raises:
         ValueError: ``workers`` is not positive.
@@ -99,91 +99,109 @@ def completed(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    count = min(workers or cores(), len(items))
-    began, done, failed = time.monotonic(), 0, 0
+    from dask.system import CPU_COUNT  # heeds affinity and a container's quota
 
-    def tell(running: int) -> None:
-        if progress is not None:
-            left = (time.monotonic() - began) / done * (len(items) - done) if done else math.nan
-            progress(Progress(done, running, failed, len(items), left))
-
-    if scheduler:
-        arriving = _on_cluster(function, items, scheduler, tell)
-    else:
-        arriving = (
-            _here(function, items, tell) if count <= 1 else on_this_machine(function, items, count, preload, tell)
-        )
-    with closing(arriving):
-        for index, result, running in arriving:
-            done, failed = done + 1, failed + isinstance(result, Failure)
-            tell(running)
-            yield index, result
+    count, todo = min(workers or int(CPU_COUNT), len(items)), dict(enumerate(items))
+    connect = partial(_remote, scheduler) if scheduler else partial(_local, count, preload) if count > 1 else None
+    began, failed = time.monotonic(), 0
+    with closing(_results(function, todo, connect)) as arriving:
+        for i, result, threads in arriving:
+            if i is not None:
+                del todo[i]
+                failed += isinstance(result, Failure)
+            done = len(items) - len(todo)
+            left = (time.monotonic() - began) / done * len(todo) if done else math.nan
+            progress(Progress(done, min(threads, len(todo)), failed, len(items), left))
+            if i is not None:
+                yield i, result
 
 
-def _here(function: Callable[[S], R], items: Sequence[S], tell: Callable[[int], None]) -> Arriving:
-    """One after the other, in this process."""
-    tell(1 if items else 0)
-    for i, item in enumerate(items):
-        yield i, attempted(function, item), int(i + 1 < len(items))
-
-
-def _on_cluster(
-    function: Callable[[S], R], items: Sequence[S], scheduler: str, tell: Callable[[int], None]
-) -> Arriving:
-    """By the workers of a Dask cluster; what a lost scheduler leaves undone is handed to its successor."""
+def _results(function: Any, todo: dict[int, Any], connect: Any) -> Generator[tuple[int | None, Any, int], None, None]:
+    """Position (at the start none), result and number of threads; the caller strikes off ``todo`` what is done."""
+    if connect is None:
+        yield None, None, 1
+        yield from ((i, _attempt(function, item), 1) for i, item in list(todo.items()))
+        return
     from distributed import as_completed
 
-    todo, patience = dict(enumerate(items)), 0.0
+    for name in ("distributed", "distributed.client"):  # what is lost is dealt with here
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    patience, work = 0.0, partial(_attempt, function, dumps=pickle.dumps)
     while todo:
-        with closing(_client(scheduler, patience)) as client:
-            futures = client.map(attempted, [function] * len(todo), list(todo.values()), pure=False, key="wtal")
+        with connect(patience) as client:
+            futures = client.map(work, list(todo.values()), pure=False, key="wtal")
             position = dict(zip((future.key for future in futures), list(todo), strict=True))
-            threads, asked = _threads(client), time.monotonic()
-            tell(min(threads, len(todo)))
+            yield None, None, sum(client.nthreads().values())
             for future in as_completed(futures, loop=client.loop):
-                if future.status in ("cancelled", "lost"):  # with the scheduler
-                    continue
                 try:
+                    threads = sum(client.nthreads().values())
                     result = future.result()
-                except LOST:
-                    continue
-                except Exception as error:  # its workers were killed, or cannot import the function
-                    result = Failure(line(error), "".join(traceback.format_exception(error)))
-                index = position[future.key]
-                del todo[index]
+                except Exception as error:
+                    if isinstance(error, LOST) or type(error).__name__ == "NoWorkerError":
+                        continue  # with the cluster; its successor gets all that is left
+                    result = _failure(error)  # its workers died, or cannot import the function
                 future.release()
-                if time.monotonic() - asked > 1:
-                    threads, asked = _threads(client), time.monotonic()
-                yield index, result, min(threads, len(todo))
+                result = pickle.loads(result) if isinstance(result, bytes) else result  # noqa: S301 - our own
+                yield position[future.key], result, threads
         patience = PATIENCE
 
 
-LOST = (CancelledError, OSError, asyncio.TimeoutError)
-"what a client raises whose scheduler is gone"
+def _attempt(function: Callable[[Any], Any], item: Any, dumps: Callable[[Any], Any] = lambda result: result) -> Any:
+    try:
+        return dumps(function(item))
+    except Exception as error:  # whatever it is, the other items go on
+        return _failure(error)
 
 
-def _threads(client: Any) -> int:
-    """How many items a cluster works on at once; 0 when it does not say."""
-    with suppress(*LOST):
-        return int(sum(client.nthreads().values()))
-    return 0
+def _failure(error: Exception) -> Failure:
+    text = f"{type(error).__name__}: {error}"
+    if times := getattr(error, "allowed_failures", None):  # Dask's KilledWorker
+        text = f"ChildProcessError: its process ended {times + 1} times; the system does that when memory runs out"
+    return Failure(" ".join(text.split()), "".join(traceback.format_exception(error)))
 
 
-def _client(scheduler: str, patience: float) -> Any:
-    """A client of the scheduler, which is waited for as long as patience lasts, seconds.
+@contextmanager
+def _local(workers: int, preload: Sequence[str], patience: float) -> Iterator[Any]:
+    """A client of ``workers`` new processes of this machine, which end with the block."""
+    import dask
+    from distributed import Client, LocalCluster
+    from distributed.utils import get_mp_context
 
-    Raises:
-        OSError: no scheduler answers.
-    """
+    options: dict[str, Any] = {"threads_per_worker": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
+    # no dashboard, and no warning where its usual port is taken
+    options |= {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}
+
+    def start(attempts: int = ATTEMPTS) -> LocalCluster:
+        get_mp_context().set_forkserver_preload(["__main__", "distributed", *preload])  # heeded once in a program
+        with patch.dict(os.environ):  # Dask sets the workers' variables here first
+            try:
+                return LocalCluster(n_workers=workers, **options)
+            except RuntimeError:  # a worker was killed before it was ready
+                if attempts == 1:
+                    raise
+        return start(attempts - 1)
+
+    with dask.config.set(LOCAL), ThreadPoolExecutor(1) as thread:
+        starting = thread.submit(start)  # Ctrl-C does not stop a thread half-way
+        try:
+            with Client(starting.result(), set_as_default=False) as client:
+                yield client
+        finally:
+            for nanny in starting.result().workers.values():
+                nanny.close_gracefully()  # or it would start another process
+                with suppress(OSError):
+                    os.kill(nanny.pid, getattr(signal, "SIGKILL", signal.SIGTERM)) if nanny.pid else None
+            starting.result().close()
+
+
+def _remote(scheduler: str, patience: float) -> Any:
+    """A client of a running scheduler, which is waited for as long as ``patience`` lasts, seconds."""
     from distributed import Client
 
-    # a lost scheduler is dealt with here, and no reason to fill a notebook with tracebacks
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-    where = "scheduler_file" if scheduler.endswith(".json") else "address"
-    end = time.monotonic() + patience
+    end, kind = time.monotonic() + patience, "scheduler_file" if scheduler.endswith(".json") else "address"
     while True:
         try:
-            return Client(**{where: scheduler}, set_as_default=False)
+            return Client(**{kind: scheduler}, set_as_default=False)
         except LOST as error:
             if time.monotonic() >= end:
                 raise ConnectionError(

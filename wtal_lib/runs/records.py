@@ -1,9 +1,7 @@
-"""What a result must say about itself: the code, packages, machine and memory behind it; and where it is kept."""
+"""What a result says about itself: method, code, packages, machine, memory; and where it is kept."""
 
 from __future__ import annotations
 
-import ast
-import functools
 import hashlib
 import importlib.metadata
 import json
@@ -13,10 +11,13 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+METHOD = 1
+"""Revision of the method, raised by hand when a change to the code changes a run's numbers: runs of another revision
+are computed anew. ``tests/test_fingerprint.py`` notices a change that was not declared, and pins the new numbers."""
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -33,14 +34,20 @@ def project_root(start: Path | None = None) -> Path:
     return start
 
 
+def cache_root() -> Path:
+    """Folder of what is computed on the way: ``$WTAL_CACHE``, else ``cache/`` in the project's root."""
+    given = os.environ.get("WTAL_CACHE")
+    return Path(given).expanduser().resolve() if given else project_root() / "cache"
+
+
 def seen_from(given: str, root: Path) -> Path:
     """The folder ``given``, where it exists seen from the working directory or else from ``root``; else the former."""
     places = [place / Path(given).expanduser() for place in (Path.cwd(), root)]
     return next((place for place in places if place.is_dir()), places[0])
 
 
-def require_writable(folder: Path) -> None:
-    """Nothing, when files can be made in ``folder``, which then exists.
+def require_writable(folder: Path, remedy: str = "give another folder as `results`") -> None:
+    """Make ``folder``, if need be, and check that files can be made in it.
 
     Raises:
         PermissionError: they cannot; the message says why.
@@ -51,8 +58,7 @@ def require_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise PermissionError(
-            f"results cannot be written to {folder} ({error.strerror or error}); make it writable, or give another"
-            " folder as `results`"
+            f"results cannot be written to {folder} ({error.strerror or error}); make it writable, or {remedy}"
         ) from None
 
 
@@ -78,55 +84,13 @@ def sha256(content: bytes | str) -> str:
 
 
 def code_state(root: Path) -> dict[str, Any]:
-    """Revision of the code, whether it was changed since, and a hash of every module of ours that was loaded.
-
-    The revision is null where there is no git repository; the hashes are there always.
-    """
+    """Revision of the code and whether it was changed since (null without git); hashes of the package's loaded files."""
     package = Path(__file__).parents[1]
-    files = {}
-    for name, module in sorted(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name.split(".")[0] == package.name and file and Path(file).is_file():
-            files[f"{package.name}/{Path(file).relative_to(package)}"] = sha256(Path(file).read_bytes())
+    loaded = [Path(getattr(module, "__file__", None) or "") for module in sys.modules.values()]
+    ours = sorted(path for path in {*loaded} if package in path.parents and path.is_file())
+    files = {path.relative_to(package.parent).as_posix(): sha256(path.read_bytes()) for path in ours}
     changed = _git(root, "status", "--porcelain", "--", package.name, "pyproject.toml")
-    return {
-        "revision": _git(root, "rev-parse", "HEAD"),
-        "dirty": None if changed is None else bool(changed),
-        "files": files,
-    }
-
-
-METHOD = (
-    "data/segments", "method/config", "method/pooling", "method/losses", "method/models", "method/pseudo_labels", "method/schedule", "method/trainer", "method/state", "method/batches", "method/inference", "method/predict", "method/localize", "score/metrics", "score/matching", "score/completeness", "data/datasets", "simulate/packs", "simulate/structure", "simulate/timeline", "simulate/modalities", "simulate/knobs",
-)  # fmt: skip
-"modules that a run's numbers come out of"
-
-
-@functools.cache
-def method_digest() -> str:
-    """Hash of the code that a run's numbers come out of: a change of comments, docstrings or layout leaves it alone.
-
-    It is the same on every Python: fields of the syntax tree that are empty, or that only some versions have, are left
-    out.
-    """
-    total = hashlib.sha256()
-    for name in METHOD:
-        total.update(_said(ast.parse((Path(__file__).parents[1] / f"{name}.py").read_bytes())).encode())
-    return total.hexdigest()[:16]
-
-
-def _said(node: object) -> str:
-    """What a syntax tree says, docstrings aside."""
-    if isinstance(node, list):
-        return "[" + ",".join(_said(one) for one in node if not _is_text(one)) + "]"
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
-    return f"{type(node).__name__}({','.join(f'{name}={_said(value)}' for name, value in fields)})"
-
-
-def _is_text(node: object) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return {"revision": _git(root, "rev-parse", "HEAD"), "dirty": changed and bool(changed), "files": files}
 
 
 def _git(root: Path, *arguments: str) -> str | None:
@@ -165,26 +129,14 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
-def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
-    """A frame as a GitHub table, numbers to ``digits`` significant places and right-aligned; its index is left out."""
-
-    def cell(value: Any) -> str:
-        if isinstance(value, float):
-            return "" if value != value else f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
-        return (
-            f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value).replace("|", "\\|")
-        )
-
-    numeric = [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
-    rows = [list(map(str, frame.columns)), ["---:" if right else "---" for right in numeric]]
-    rows += [[cell(value) for value in row] for row in frame.astype(object).itertuples(index=False)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
-
-
 def rounded(value: Any) -> Any:
-    """JSON values with numbers to six digits, which is more than any of them is sure of."""
-    if isinstance(value, dict):
-        return {key: rounded(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(one) for one in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    """JSON values with their numbers to six digits, more than can be trusted of any."""
+    return json.loads(json.dumps(value), parse_float=lambda text: float(f"{float(text):.6g}"))
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted names."""
+    content: dict[str, Any] = {}
+    for name, value in values.items():
+        content |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return content

@@ -1,53 +1,101 @@
-"""What a results store holds, as text: runs listed, found by name, compared over their seeds."""
+"""What the stores of a folder of results hold: runs listed, found by name, compared over their seeds, and pruned."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from wtal_lib.runs.store import cards, flat, read
+import pandas as pd
+from filelock import Timeout
+
+from wtal_lib.runs.records import METHOD, flat
+from wtal_lib.runs.store import WARMUP, Store, alone, read, state
 from wtal_lib.settings import unknown
 
+COLUMNS = (
+    "identity", "state", "source", "structure", "dataset", "setting", "preset", "profile", "changes", "seed", "map",
+    "seconds",
+)  # fmt: skip
+"what a list shows of a run"
+ALIKE = (
+    "source", "structure", "dataset", "setting", "preset", "profile", "changes", "method", "device", "precision",
+    "protocol", "branch",
+)  # fmt: skip
+"what runs have in common of which means are taken: all but the seed"
+FEATURES = {
+    "real": "real features", "simulated": "simulated features", "drawn": "simulated features over drawn annotations",
+    "random-weights": "features of random weights, which mean nothing",
+}  # fmt: skip
 
-def stores(place: Path) -> list[Path]:
-    """The stores in a folder of results (``<source>/<dataset>/runs``), or the folder itself, which is one.
+
+def stores(place: Path) -> list[Store]:
+    """The stores of a folder of results; ``place`` itself is one if it has none.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such folder.
     """
     found = sorted(path for path in place.glob("*/*/runs") if path.is_dir())
     if not found and not place.is_dir():
         raise FileNotFoundError(
             f"no results in {place}; give the folder that `wtal sweep --out` or a notebook wrote to"
         )
-    return found or [place]
+    return [Store.below(place, *path.parts[-3:-1]) for path in found] or [Store(place, place)]
 
 
-COLUMNS = (
-    "identity",
-    "state",
-    "source",
-    "dataset",
-    "setting",
-    "preset",
-    "profile",
-    "changes",
-    "seed",
-    "map",
-    "seconds",
-)
+def cards(store: Store) -> list[dict[str, Any]]:
+    """The card of each run of a store with its ``state``; a run that is not finished has nothing else but its identity.
+
+    Safe while others write. A record whose first line cannot be read is ``damaged``; :func:`read` looks at the rest.
+    """
+    listed = [os.listdir(place) for place in {store.records, store.cache} if place.is_dir()]
+    names = {name.removesuffix(".json") for name in itertools.chain(*listed)}
+    return [_card(store, name) for name in sorted(names) if re.fullmatch("[0-9a-f]{16}", name)]
 
 
-def as_table(runs: Iterable[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
-    """Runs as aligned text, a line each under a header; fractions in percent."""
-    rows = [list(columns), *([_cell(name, run.get(name)) for name in columns] for run in runs)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+def _card(store: Store, identity: str) -> dict[str, Any]:
+    for path in store.places(identity):
+        with suppress(FileNotFoundError, NotADirectoryError), open(path, "rb") as file:
+            try:
+                return {**json.loads(file.readline().rstrip().rstrip(b",") + b"}")["card"], "state": "finished"}
+            except (ValueError, LookupError, TypeError):
+                return {"identity": identity, "state": "damaged"}
+    return {"identity": identity, "state": state(store.cache / identity)}
+
+
+def found(stores: Sequence[Store], name: str = "") -> list[Path]:
+    """Records of the finished runs that a name stands for: all of a preset, or the one whose identity begins with it.
+
+    Raises:
+        ValueError: nothing, or several runs that are no preset's, go by that name.
+        FileNotFoundError: there is no finished run at all.
+    """
+    known = [(store, one) for store in stores for one in cards(store) if one["state"] == "finished"]
+    if not known:
+        raise FileNotFoundError(f"no finished run in {', '.join(str(store.records) for store in stores)}")
+    chosen = [pair for pair in known if name in ("", pair[1]["preset"])]
+    if not chosen:
+        chosen = [pair for pair in known if pair[1]["identity"].startswith(name)]
+        if len(chosen) > 1:
+            names = ", ".join(one["identity"] for _, one in chosen[:5])
+            raise ValueError(f"{name!r} begins {len(chosen)} identities: {names}, …")
+    if not chosen:
+        raise ValueError(unknown(name, sorted({one["preset"] for _, one in known}), "run or preset"))
+    return [next(path for path in store.places(one["identity"]) if path.exists()) for store, one in chosen]
+
+
+def as_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
+    """Rows as aligned text under a header; the mAP in percent."""
+    cells = [[_cell(name, row.get(name)) for name in columns] for row in rows]
+    frame = pd.DataFrame(cells, columns=list(columns))
+    return frame.to_markdown(index=False, tablefmt="plain", disable_numparse=True)
 
 
 def _cell(name: str, value: Any) -> str:
@@ -58,76 +106,109 @@ def _cell(name: str, value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def found(places: Sequence[Path], name: str = "") -> list[Path]:
-    """Folders of the finished runs that a name stands for: all of a preset, or the one whose identity begins with it.
-
-    Raises:
-        ValueError: nothing, or several runs that are no preset's, go by that name.
-        FileNotFoundError: there is no finished run at all.
-    """
-    known = {place / one["identity"]: one for place in places for one in cards(place) if one["state"] == "finished"}
-    if not known:
-        raise FileNotFoundError(f"no finished run in {', '.join(map(str, places))}")
-    chosen = [path for path, one in known.items() if name in ("", one["preset"])]
-    if not chosen:
-        chosen = [path for path in known if path.name.startswith(name)]
-        if len(chosen) > 1:
-            raise ValueError(f"{name!r} begins {len(chosen)} identities: {', '.join(p.name for p in chosen[:5])}, …")
-    if not chosen:
-        raise ValueError(unknown(name, sorted({one["preset"] for one in known.values()}), "run or preset"))
-    return chosen
-
-
-GROUP = ("source", "dataset", "setting", "preset", "profile", "changes", "method", "protocol", "branch")
-"what runs have in common of which means are taken: all but the seed"
-
-
-def compared(folders: Iterable[Path]) -> str:
-    """Text: the headline scores of runs, mean over seeds with standard deviation, and the fields in which they differ.
+def compared(paths: Iterable[Path]) -> str:
+    """Headline scores in records, as text: mean over seeds with standard deviation, and the fields in which they differ.
 
     Raises:
         ValueError, FileNotFoundError: as :func:`read`.
     """
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for record in map(read, folders):
-        groups.setdefault(json.dumps([record["card"][name] for name in GROUP]), []).append(record)
-    keys = [dict(zip(GROUP, json.loads(key), strict=True)) for key in groups]
-    varied = [name for name in GROUP if len({json.dumps(key[name]) for key in keys}) > 1] or ["preset"]
-    rows = [{**key, **_scores(runs)} for key, runs in zip(keys, groups.values(), strict=True)]
-    columns = [*varied, *(name for name in dict.fromkeys(name for row in rows for name in row) if name not in GROUP)]
-    alike = "  ".join(f"{name} {_cell(name, keys[0][name])}" for name in GROUP if name not in varied and keys[0][name])
-    each = [_common(runs) for runs in groups.values()]
-    differ = {name: [str(one.get(name, "various")) for one in each] for name in each[0]}
-    lines = [f"{name}: {' | '.join(values)}" for name, values in differ.items() if len(set(values)) > 1]
-    return "\n".join([alike, as_table(rows, columns), *lines])
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for run in map(read, paths):
+        groups.setdefault(tuple(_cell(name, run["card"].get(name)) for name in ALIKE), []).append(run)
+    rows = []
+    for key, of in groups.items():
+        scored = [run["metrics"][run["headline"]["branch"]][run["headline"]["protocol"]] for run in of]
+        rows.append({**dict(zip(ALIKE, key, strict=True)), "n": str(len(of)), **_scores(scored)})
+    varied = [name for name in ALIKE if len({row[name] for row in rows}) > 1] or ["preset"]
+    alike = "  ".join(f"{name} {rows[0][name]}" for name in ALIKE if rows[0][name] and name not in varied)
+    columns = [*varied, *dict.fromkeys(name for row in rows for name in row if name not in ALIKE)]
+    fields = pd.DataFrame(
+        [{key: str(value) for key, value in flat(run["config"]).items()} for of in groups.values() for run in of]
+    )
+    group = [i for i, of in enumerate(groups.values()) for _ in of]
+    each = fields.groupby(group).agg(lambda values: values.iloc[0] if values.nunique() == 1 else "various")
+    differ = [f"{name}: {' | '.join(each[name])}" for name in each if each[name].nunique() > 1]
+    return "\n".join([alike, as_table(rows, columns), *differ])
 
 
-def _scores(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The columns of a group of runs, in percent."""
-    scored = [run["metrics"][run["headline"]["branch"]][run["headline"]["protocol"]] for run in runs]
-    row: dict[str, Any] = {"n": len(runs)}
-    for i, threshold in enumerate(scored[0]["iou"]):
-        row[f"@{threshold:g}"] = f"{100 * fmean(one['map'][i] for one in scored):.1f}"
+def _scores(scored: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Mean AP over runs by threshold and mean, percent."""
+    columns = {f"@{iou:g}": [one["map"][i] for one in scored] for i, iou in enumerate(scored[0]["iou"])}
+    row = {name: f"{100 * fmean(values):.1f}" for name, values in columns.items()}
     for mean in scored[0]["means"]:
         values = [100 * one["means"][mean] for one in scored]
         row[mean] = f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
     return row
 
 
-def _common(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Fields of the configuration that all runs of a group share."""
-    each = [flat(run["config"]) for run in runs]
-    return {name: value for name, value in each[0].items() if all(one[name] == value for one in each)}
-
-
-def as_text(record: dict[str, Any]) -> str:
+def as_text(record: Mapping[str, Any]) -> str:
     """A record's scores as a table: a row for each branch and protocol, in percent, with what they rest on above it."""
-    features = "simulated features" if record["source"] == "simulated" else "real features"
     bound = "; trained on snippet labels: an upper bound, not a result" if record["uses_snippet_labels"] else ""
-    lines = [f"{record['preset']}, seed {record['seed']}, {features}{bound}"]
-    for branch, scored in record["metrics"].items():
-        for name, one in scored.items():
-            means = "  ".join(f"{mean} {100 * value:5.2f}" for mean, value in one["means"].items())
-            at = " ".join(f"{100 * value:5.1f}" for value in one["map"])
-            lines.append(f"{branch:5}  {name:31}  {at}   {means}")
-    return "\n".join(lines)
+    scored = [(branch, name, one) for branch, of in record["metrics"].items() for name, one in of.items()]
+    rows = [{"branch": branch, "protocol": name, **_scores([one])} for branch, name, one in scored]
+    head = f"{record['preset']}, seed {record['seed']}, {FEATURES[record['source']]}{bound}"
+    return f"{head}\n{as_table(rows, list(rows[0]))}"
+
+
+PRUNABLE = {
+    "leftovers": "what killed processes left half-written",
+    "damaged": "damaged records and checkpoints that were set aside, and records that do not match their checksum",
+    "failed": "runs that failed",
+    "unfinished": "runs that were begun and not finished, with their checkpoints",
+    "superseded": "finished runs of another version of the method",
+    "checkpoints": "networks of finished runs: they can no longer be applied to other videos",
+    "warmups": "beginnings that several runs share: the next one computes its own again",
+}
+"What :func:`prune` can remove"
+
+
+def prune(store: Store, what: Collection[str], *, remove: bool = False) -> list[Path]:
+    """Files and folders of a store that ``what`` names, among :data:`PRUNABLE`; they are gone if ``remove`` is true.
+
+    A run that is being computed is left alone.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    for name in what:
+        if name not in PRUNABLE:
+            raise ValueError(unknown(name, list(PRUNABLE), "kind of thing to prune"))
+    gone: list[Path] = []
+    for folder, kind, path in _prunable(store, "damaged" in what):
+        if kind not in what or folder in gone:
+            continue
+        if remove:
+            try:
+                with alone(folder, wait=False):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            except Timeout:  # somebody has just begun it
+                continue
+        gone.append(path)
+    return gone
+
+
+def _prunable(store: Store, whole: bool) -> Iterator[tuple[Path, str, Path]]:
+    """Folder, kind and path of all that can be removed, whole runs first; records are read to the end if ``whole``."""
+    for one in cards(store):
+        folder, records = (
+            store.cache / one["identity"],
+            [path for path in store.places(one["identity"]) if path.exists()],
+        )
+        patterns = {".*.part": "leftovers", "*.damaged": "damaged"}
+        if one["state"] == "running":
+            continue
+        if one["state"] in PRUNABLE:
+            yield folder, one["state"], folder
+        if one["state"] == "finished":
+            patterns["*.safetensors"] = "checkpoints"
+            others = one["method"] != METHOD
+            yield from ((folder, "superseded", path) for path in (*records[:1], folder) if others and path.exists())
+        yield from ((folder, kind, path) for pattern, kind in patterns.items() for path in folder.glob(pattern))
+        for path in records if whole else ():
+            try:
+                read(path)
+            except ValueError:
+                yield folder, "damaged", path
+    for folder in sorted(store.cache.glob(f"{WARMUP}*")):
+        if state(folder) != "running":
+            yield folder, "warmups", folder

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -45,10 +46,19 @@ class Data:
         return "simulated" if marked(self.annotations) else "real"
 
     @property
+    def place(self) -> str:
+        """Folder of results by what they rest on: real, simulated, drawn (annotations too) or random-weights."""
+        if self.vlp is not None and self.vlp.meta.get("pretrained") == "random":
+            return "random-weights"
+        return "drawn" if self.structure == "simulated" else self.source
+
+    @cached_property
     def fingerprint(self) -> dict[str, str]:
-        """What the data are, by kind: equal for equal content, whatever folder it came from."""
+        """Hashes of the data by kind: equal for equal content, whatever folder it came from."""
+        videos = self.annotations.videos.values()
+        content = [(one.name, one.subset, one.labels, one.instance_labels, one.segments.tolist()) for one in videos]
         packs = {pack.kind: pack.fingerprint for pack in (self.cbp, self.vlp) if pack is not None}
-        return {"annotations": fingerprint(self.annotations), **packs}
+        return {"annotations": hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16], **packs}
 
 
 @dataclass(frozen=True)
@@ -88,8 +98,7 @@ def open_data(spec: Spec, needs: Sequence[str] = ("cbp", "vlp")) -> Data:
     if spec.source == "real" and not real:
         raise FileNotFoundError(_why_not_real(dataset, root, needs, missing, ours))
     if (spec.source == "simulated" and not ours) or not whole:
-        knobs = difficulty(spec.setting, dataset=dataset, profile=spec.profile, seed=spec.world)
-        world = simulate(knobs, found)
+        world = simulate(difficulty(spec.setting, dataset=dataset, profile=spec.profile, seed=spec.world), found)
         return Data(dataset, "simulated", found, world.annotations, world.cbp, world.vlp, world, missing)
     assert found is not None
     kind: Literal["real", "simulated"] = "real" if real else "simulated"
@@ -112,21 +121,10 @@ def _look(root: Path, dataset: str) -> tuple[Annotations | None, dict[str, Pack]
     return found, packs, missing
 
 
-def _why_not_real(
-    dataset: str, root: Path, needs: Sequence[str], missing: Mapping[str, str], ours: Sequence[str]
-) -> str:
+def _why_not_real(dataset: str, root: Path, needs: Sequence[str], missing: Mapping[str, str], ours: list[str]) -> str:
     kinds = [kind for kind in ("annotations", *needs) if kind in missing]
     lines = [f"source is 'real', but not everything real was found for {dataset} in {root}"]
     lines += [missing[kind] for kind in kinds]
     lines += [f"the {kind} pack is marked as simulated" for kind in ours]
     lines += [] if kinds or ours else ["the annotations are marked as simulated"]
     return "; ".join(lines) + ". Use source='auto' to go on with simulated features"
-
-
-def fingerprint(annotations: Annotations) -> str:
-    """Hash of what annotations say, equal for equal videos, labels and segments whatever file they came from."""
-    content = [
-        (video.name, video.subset, video.labels, video.instance_labels, video.segments.tolist())
-        for video in annotations.videos.values()
-    ]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -1,40 +1,64 @@
-"""The results store: a folder of runs, each in a folder named by its content; safe for many writers, readable always.
+"""Where runs are kept: their records below ``results/``, what is computed on the way below ``cache/``.
 
-A record appears whole or not at all, and carries a checksum. Its first line is its card, a summary, so that a store of
-ten thousand runs is listed by reading ten thousand lines. One process computes a run, the others wait: a lock of the
+A record appears whole or not at all, and carries a checksum. Its first line is its card, a summary, so that ten
+thousand runs are listed by reading ten thousand lines. One process computes a run, the others wait: a lock of the
 operating system, which goes with the process that held it. Nothing here looks at a clock.
 """
 
 from __future__ import annotations
 
-import hashlib
+import gzip
 import json
 import os
-import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.files import replacing
+from wtal_lib.data.segments import Detections
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import PRESETS, PROFILE_FIELDS, preset
-from wtal_lib.settings import from_dict, to_dict, unknown
+from wtal_lib.runs.records import cache_root, flat, sha256
+from wtal_lib.score.detections import read_detections
+from wtal_lib.settings import from_dict, to_dict
 from wtal_lib.simulate.knobs import DIFFICULTIES, difficulty
 
-try:
-    import fcntl
-except ImportError:  # a system without such locks: nobody waits
-    fcntl = None  # type: ignore[assignment]
-
-RECORD, TRACEBACK, LOCK, CHECKPOINT = "record.json", "traceback.txt", ".lock", "last.safetensors"
-WARMUP = "warmup-"
-"how the folders begin in which runs keep a beginning that others share"
+RECORD, TRACEBACK, CHECKPOINT, WARMUP = "record.json", "traceback.txt", "last.safetensors", "warmup-"
+"names in the cache; a folder that begins with the last one holds a warm-up that runs share"
+DETECTIONS = {"fused": "detections.json", "cbp": "detections_cbp.json", "vlp": "detections_vlp.json"}
+"by branch, in ActivityNet's format"
+KEPT = {"networks": CHECKPOINT, "detections": "detections.json*"}
+"what may be kept of a finished run beside its record, and its files"
 
 
-def write(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What :func:`read` now returns of the folder: the record, before it its card and checksum.
+@dataclass(frozen=True)
+class Store:
+    """The runs on one dataset from one source."""
+
+    records: Path
+    "results/SOURCE/DATASET/runs: IDENTITY.json of every finished run"
+    cache: Path
+    "cache/runs/SOURCE/DATASET: a folder IDENTITY of every run that is not finished, or of which more is kept"
+
+    @classmethod
+    def below(cls, results: Path, source: str, dataset: str) -> Store:
+        """The store of a dataset and source in a folder of results."""
+        return cls(results / source / dataset / "runs", cache_root() / "runs" / source / dataset)
+
+    def places(self, identity: str) -> list[Path]:
+        """Where a run's record may lie: among the results, and in the run's folder in the cache."""
+        return [self.records / f"{identity}.json", self.cache / identity / RECORD]
+
+
+def write(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a record under its card and checksum, and :func:`read` it.
 
     Raises:
         OSError: it cannot be written; what was there before is as it was.
@@ -42,102 +66,97 @@ def write(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     content = {"card": card(record), **record}
     content["checksum"] = _checksum(content)
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
-    with replacing(folder / RECORD) as file:
+    with replacing(path) as file:
         file.write(f"{{{lines}}}\n".encode())
-    for stale in (folder / TRACEBACK, folder / "previous.safetensors"):
-        stale.unlink(missing_ok=True)
-    return read(folder)
+    return read(path)
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """The record of a run, with its ``card`` and ``checksum``.
+def read(path: Path) -> dict[str, Any]:
+    """A record, with its ``card`` and ``checksum``.
 
     Raises:
-        FileNotFoundError: the folder holds no finished run.
-        ValueError: the record is damaged: it is no JSON, or not what was written.
+        FileNotFoundError: there is none.
+        ValueError: it is damaged: no JSON, or not what was written.
     """
-    path = folder / RECORD
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        whole = record["checksum"] == _checksum(record)
+        if record["checksum"] != _checksum(record):
+            raise ValueError("it does not match its checksum")
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}); run it again, or `wtal results prune damaged`") from None
-    if not whole:
-        raise ValueError(f"{path} is damaged: it does not match its checksum; run it again")
     return record
-
-
-def finished(folder: Path, identity: str) -> dict[str, Any] | None:
-    """The record of a finished run; None where there is none or it is damaged.
-
-    Raises:
-        ValueError: the folder holds a whole record, but of another run.
-    """
-    try:
-        record = read(folder)
-    except (OSError, ValueError):
-        return None
-    if record["identity"] != identity:
-        raise ValueError(
-            f"{folder} holds another run, {record['identity']}, not {identity}: another configuration, other data or"
-            " another version of the method; choose another folder, or compute it anew"
-        )
-    return record
-
-
-def clear(folder: Path) -> None:
-    """Nothing; what killed processes left half-written in a run's folder is gone, a damaged record is set aside.
-
-    To be called by whoever holds the run's lock.
-    """
-    for stale in folder.glob(".*.part"):
-        stale.unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
-        os.replace(folder / RECORD, folder / "record.damaged")
-
-
-def forget(folder: Path) -> None:
-    """Nothing; a run's record, traceback and checkpoints are gone, so that it is computed anew."""
-    for path in (folder / RECORD, folder / TRACEBACK, *folder.glob("*.safetensors")):
-        path.unlink(missing_ok=True)
 
 
 def _checksum(record: Mapping[str, Any]) -> str:
-    content = {name: value for name, value in record.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps({name: value for name, value in record.items() if name != "checksum"}, sort_keys=True))
+
+
+def finished(identity: str, places: Sequence[Path]) -> dict[str, Any] | None:
+    """The first whole record of a run in ``places``; None where there is none.
+
+    Raises:
+        ValueError: a whole record, but of another run.
+    """
+    for path in places:
+        try:
+            record = read(path)
+        except (OSError, ValueError):
+            continue
+        if record["identity"] == identity:
+            return record
+        raise ValueError(
+            f"{path.parent} holds another run, {record['identity']}, not {identity}: another configuration, other data,"
+            " another kind of device or another version of the method; choose another folder, or compute it anew"
+        )
+    return None
+
+
+def clear(folder: Path, places: Sequence[Path] = ()) -> None:
+    """Remove what killed processes left half-written of a run, and set damaged records aside, under the run's lock."""
+    for stale in folder.glob(".*.part"):
+        stale.unlink(missing_ok=True)
+    for path in places:
+        try:
+            read(path)
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.move(path, folder / "record.damaged")
+
+
+def forget(folder: Path, places: Sequence[Path]) -> None:
+    """Remove all that is kept of a run, so that it is computed anew."""
+    for path in places:
+        path.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def card(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a list says of a run: how it differs from its preset, and its headline number, a fraction."""
-    config = from_dict(Config, record["config"])
+    """What a list shows of a run: how it differs from its preset, and its headline mAP, a fraction."""
+    config, headline, simulator = from_dict(Config, record["config"]), record["headline"], record["data"]["simulator"]
+    mean, value = next(iter(record["metrics"][headline["branch"]][headline["protocol"]]["means"].items()))
     profile, changes = differences(config)
-    headline, simulator = record["headline"], record["data"]["simulator"]
-    scored = record["metrics"][headline["branch"]][headline["protocol"]]
-    mean, value = next(iter(scored["means"].items()))
     return {
-        "identity": record["identity"], "dataset": config.dataset, "source": record["source"],
-        "setting": _setting(simulator) if simulator else "", "preset": config.preset, "profile": profile,
-        "changes": changes, "seed": config.seed, "method": record["method"], "protocol": headline["protocol"],
-        "branch": headline["branch"], "mean": mean, "map": value, "seconds": record["wall_seconds"],
-    }  # fmt: skip
+        **{name: record[name] for name in ("identity", "source", "structure", "preset", "seed", "method")},
+        **{"dataset": config.dataset, "setting": _setting(simulator) if simulator else "", "profile": profile},
+        **{"changes": changes, "device": record["device"], "precision": record["precision"], **headline},
+        **{"mean": mean, "map": value, "seconds": record["wall_seconds"]},
+    }
 
 
 def differences(config: Config) -> tuple[str, dict[str, Any]]:
-    """The profile that a configuration is nearest to, and the fields in which it differs from its preset there."""
-    own = flat(to_dict(config))
-    found = []
+    """The profile that a configuration is nearest to, and the fields in which it differs from its preset there.
+
+    The precision, which is settled before a run, is none of them.
+    """
+    own, found = flat(to_dict(config)), []
     for profile in PROFILE_FIELDS if config.preset in PRESETS else ():
-        usual = flat(to_dict(preset(config.preset, config.dataset, profile, config.seed)))
-        found.append((profile, {name: value for name, value in own.items() if value != usual[name]}))
+        usual = preset(
+            config.preset, config.dataset, profile, config.seed, training__precision=config.training.precision
+        )
+        found.append((profile, dict(own.items() - flat(to_dict(usual)).items())))
     return min(found, key=lambda one: len(one[1]), default=("", {}))
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted names."""
-    content: dict[str, Any] = {}
-    for name, value in values.items():
-        content |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return content
 
 
 def _setting(knobs: Mapping[str, Any]) -> str:
@@ -146,140 +165,64 @@ def _setting(knobs: Mapping[str, Any]) -> str:
     return next((name for name in DIFFICULTIES if to_dict(difficulty(name, **fixed)) == dict(knobs)), "")
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """A block that one process (and one thread of it) at a time enters for a run's folder; the others wait.
-
-    The lock is the operating system's: it goes with the process, however that ends, on shared file systems too. Where
-    the file system has no locks, nobody waits, and a run may be computed twice, to the same record.
-    """
-    handle = _locked(folder / LOCK)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            os.unlink(folder / LOCK)  # before it is let go, so that no lock is left behind
-        os.close(handle)
+def pack_detections(folder: Path) -> None:
+    """Compress the detections in a run's folder, to a fifth of their size."""
+    for path in folder.glob("detections*.json"):
+        with replacing(path.with_suffix(".json.gz")) as file:
+            file.write(gzip.compress(path.read_bytes(), mtime=0))
+        path.unlink()
 
 
-def _locked(path: Path, wait: bool = True) -> int:
-    """A handle that holds the lock.
+def kept_detections(folder: Path, annotations: Annotations, branch: str = "fused") -> Detections:
+    """The detections of a branch that a run has kept in its folder, compressed or not.
 
     Raises:
-        BlockingIOError: it is held by another, and not to be waited for.
+        FileNotFoundError: it has kept none.
     """
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        if fcntl is None:
-            return handle
+    path = folder / DETECTIONS[branch]
+    packed = path.with_suffix(".json.gz")
+    if path.exists():
+        return read_detections(path, annotations)
+    if not packed.exists():
+        raise FileNotFoundError(
+            f"{path} is missing, of a run whose record is there: let its task keep detections, and compute it again"
+            " with `anew`"
+        )
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / path.name).write_bytes(gzip.decompress(packed.read_bytes()))
+        return read_detections(Path(place) / path.name, annotations)
+
+
+@contextmanager
+def alone(folder: Path, wait: bool = True) -> Iterator[None]:
+    """A block that one process (and one thread of it) at a time enters for a run's folder; the others wait.
+
+    The lock is the operating system's: it goes with the process, however that ends, on shared file systems too.
+
+    Raises:
+        filelock.Timeout: another is in the block, and ``wait`` is false.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(_lock(folder), timeout=-1 if wait else 0):
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(handle)
-            raise
-        except OSError:  # no locks here
-            return handle
-        except BaseException:
-            os.close(handle)
-            raise
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
-                return handle
-        os.close(handle)  # whoever held it has removed it meanwhile: it would lock nothing
+            yield
+        finally:
+            with suppress(OSError):
+                os.unlink(_lock(folder))  # before it is let go, so that no lock is left behind
 
 
 def state(folder: Path) -> str:
-    """``finished``, ``failed``, ``running`` (by a process that is alive), or ``unfinished``."""
-    if (folder / RECORD).exists():
-        return "finished"
-    with suppress(OSError):
-        handle = os.open(folder / LOCK, os.O_RDONLY)
+    """State of a run without a record: ``running`` (by a process that is alive), ``failed`` or ``unfinished``."""
+    if _lock(folder).exists():
         try:
-            if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+            with FileLock(_lock(folder), timeout=0):
+                pass
+        except Timeout:
             return "running"
-        finally:
-            os.close(handle)
+        except OSError:  # a folder that can only be read
+            pass
     return "failed" if (folder / TRACEBACK).exists() else "unfinished"
 
 
-def cards(store: Path) -> list[dict[str, Any]]:
-    """The card of each run of a store with its ``state``; a run that is not finished has nothing else but its identity.
-
-    Safe while others write. A record whose first line cannot be read is ``damaged``; :func:`read` looks at the rest.
-    """
-    found = []
-    with os.scandir(store) as entries:
-        names = sorted(entry.name for entry in entries if re.fullmatch("[0-9a-f]{16}", entry.name))
-    for name in names:
-        content: dict[str, Any] = {"identity": name}
-        try:
-            with open(f"{store}/{name}/{RECORD}", "rb") as file:
-                first = json.loads(file.readline().rstrip().rstrip(b",") + b"}")
-            content = {**first["card"], "state": "finished"}
-        except FileNotFoundError:
-            content["state"] = state(store / name)
-        except (ValueError, LookupError, TypeError):
-            content["state"] = "damaged"
-        found.append(content)
-    return found
-
-
-PRUNABLE = {
-    "leftovers": "what killed processes left half-written",
-    "damaged": "damaged records and checkpoints that were set aside, and records that do not match their checksum",
-    "failed": "runs that failed",
-    "unfinished": "runs that were begun and not finished, with their checkpoints",
-    "superseded": "finished runs of another version of the method",
-    "checkpoints": "checkpoints of finished runs: they can no longer be applied to other videos",
-    "warmups": "beginnings that several runs share: the next one computes its own again",
-}
-"What :func:`prune` can remove"
-
-
-def prune(store: Path, what: Collection[str], *, method: str, remove: bool = False) -> list[Path]:
-    """Files and folders of a store that ``what`` names, among :data:`PRUNABLE`; they are gone if ``remove`` is true.
-
-    A run that is being computed is left alone. ``method`` is the present version of the method.
-
-    Raises:
-        ValueError: an unknown kind.
-    """
-    for name in what:
-        if name not in PRUNABLE:
-            raise ValueError(unknown(name, list(PRUNABLE), "kind of thing to prune"))
-    gone: list[Path] = []
-    warmups = [{"identity": path.name, "state": state(path)} for path in sorted(store.glob(f"{WARMUP}*"))]
-    for one in (*cards(store), *warmups):
-        folder = store / one["identity"]
-        chosen = [] if one["state"] == "running" else _chosen(folder, one, what, method)
-        if chosen and remove:
-            try:
-                handle = _locked(folder / LOCK, wait=False)
-            except BlockingIOError:  # somebody has just begun it
-                continue
-            for path in (*chosen, folder / LOCK):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            os.close(handle)
-        gone += chosen
-    return gone
-
-
-def _chosen(folder: Path, one: Mapping[str, Any], what: Collection[str], method: str) -> list[Path]:
-    """What is to go of one run: its folder, or files in it."""
-    condition = "warmups" if folder.name.startswith(WARMUP) else one["state"]
-    other = condition == "finished" and one["method"] != method
-    if condition in {"failed", "unfinished", "warmups"} & set(what) or (other and "superseded" in what):
-        return [folder]
-    patterns = {"leftovers": (".*.part", LOCK), "damaged": ("*.damaged",)}
-    if condition == "finished":
-        patterns["checkpoints"] = ("*.safetensors",)
-    chosen = [path for name, globs in patterns.items() if name in what for glob in globs for path in folder.glob(glob)]
-    if condition in ("finished", "damaged") and "damaged" in what:
-        try:
-            read(folder)
-        except ValueError:
-            chosen.append(folder / RECORD)
-    return chosen
+def _lock(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")

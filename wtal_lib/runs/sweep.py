@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import itertools
+import shutil
 import socket
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from filelock import Timeout
 
 from wtal_lib.data.annotations import data_root
 from wtal_lib.data.files import replacing
@@ -22,7 +24,8 @@ from wtal_lib.method.config import Config
 from wtal_lib.method.presets import preset
 from wtal_lib.parallel import Failure, Progress, completed
 from wtal_lib.runs import records, store
-from wtal_lib.runs.run import curved, identity, run
+from wtal_lib.runs.experiment import identity, resolved
+from wtal_lib.runs.run import finished, run, warmup_folder
 from wtal_lib.runs.sources import Data, Spec, open_data
 from wtal_lib.settings import coerced, to_dict, unknown
 from wtal_lib.simulate.knobs import DIFFICULTIES
@@ -33,30 +36,36 @@ PRELOAD = ("wtal_lib.runs.sweep", "torch._dynamo", "numba.core.compiler")
 
 @dataclass(frozen=True)
 class Task:
-    """One run of a sweep: what is computed, and where its data are found."""
+    """One run of a sweep: what is computed, on which data, and what is kept of it."""
 
     config: Config
     spec: Spec
-    curve: bool = True
+    curve: bool = False
     "whether the test mAP after each phase is recorded too, which takes as long again as a short training"
+    keep: tuple[str, ...] = ()
+    "what is kept beside the record: networks, detections"
 
 
 @dataclass(frozen=True)
 class _Job:
     """A task as it travels to a worker: no data, but how to know the right ones."""
 
-    config: Config
-    spec: Spec
-    folder: str
-    identity: str
-    fingerprint: tuple[tuple[str, str], ...]
+    task: Task
     device: str
-    curve: bool
+    identity: str
+    fingerprint: Mapping[str, str]
+    places: list[Path]
+    warmup: Path
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder in the cache."""
+        return self.places[-1].parent
 
 
 def sweep(
     tasks: Sequence[Task],
-    folder: Path,
+    place: store.Store,
     *,
     workers: int | None = None,
     scheduler: str = "",
@@ -65,90 +74,83 @@ def sweep(
     device: str = "auto",
     progress: Callable[[Progress], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """The record of each task, in their order, which also lie in ``folder``, the store, each under its identity.
+    """The record of each task, in their order, each of which also lies in the store ``place``.
 
     What the store holds is not computed, and needs no folder that can be written. Of a run that failed the record is
     ``identity``, ``config``, ``preset``, ``seed``, ``error`` and ``traceback_file``; the others go on. A failed run is
     computed again with ``retry``, everything with ``anew``. Killed half-way, the same call goes on where it was.
 
     ``workers`` processes of this machine share the runs (by default one a core), or the workers of the Dask
-    ``scheduler``, which need to see the store under the same path. Each run has one thread, so that its numbers do not
+    ``scheduler``, which need to see the store under the same paths. Each run has one thread, so that its numbers do not
     depend on how many cores there are. ``progress`` is called whenever a run is done; ``print`` will do.
 
     Raises:
-        ValueError, FileNotFoundError: as :func:`wtal_lib.runs.sources.open_data`; as :func:`wtal_lib.parallel.completed`.
-        PermissionError: something is to be computed and ``folder`` cannot be written.
+        ValueError, FileNotFoundError: as :func:`open_data` and :func:`wtal_lib.parallel.completed`.
+        PermissionError: something is to be computed and the store cannot be written.
     """
-    jobs = _jobs(tasks, folder.resolve(), device)
-    known = {} if anew else {job.identity: _known(job, retry) for job in jobs}
-    todo = list({job.identity: job for job in jobs if known.get(job.identity) is None}.values())
+    opened = {task.spec: open_data(task.spec) for task in tasks}
+    named = [_job(task, opened[task.spec], place, device) for task in tasks]
+    jobs: dict[str, _Job] = {}
+    for job in named:  # what equal ones keep, all together
+        curve, keep = job.task.curve, job.task.keep
+        if (one := jobs.get(job.identity)) is not None:
+            curve, keep = curve or one.task.curve, (*dict.fromkeys((*one.task.keep, *keep)),)
+        jobs[job.identity] = replace(job, task=replace(job.task, curve=curve, keep=keep))
+    known = {} if anew else {name: record for name, job in jobs.items() if (record := _known(job, retry)) is not None}
+    todo = [job for name, job in jobs.items() if name not in known]
     if todo:
-        records.require_writable(folder)
+        records.require_writable(place.records)
+        records.require_writable(place.cache, "set WTAL_CACHE to another folder")
     for job in todo if anew else ():
-        with store.alone(Path(job.folder)):
-            store.forget(Path(job.folder))
-    before = [one for one in known.values() if one is not None]
-    failed = sum("error" in one for one in before)
+        with store.alone(job.folder):
+            store.forget(job.folder, job.places)
+    before, failed = len(known), sum("error" in record for record in known.values())
 
     def tell(one: Progress) -> None:
         if progress is not None:
-            done, total = one.done + len(before), one.total + len(before)
-            progress(one._replace(done=done, failed=one.failed + failed, total=total))
+            progress(one._replace(done=one.done + before, failed=one.failed + failed, total=one.total + before))
 
     options: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "preload": PRELOAD, "progress": tell}
     with closing(completed(_compute, todo, **options)) as arriving:
         for i, result in arriving:
             known[todo[i].identity] = _failed(todo[i], result) if isinstance(result, Failure) else result
-    return [known[job.identity] for job in jobs]  # type: ignore[misc]
+    for shared in {job.warmup for job in jobs.values() if job.warmup.exists()}:
+        with suppress(Timeout), store.alone(shared, wait=False):  # unless another sweep uses it
+            shutil.rmtree(shared)
+    return [known[job.identity] for job in named]
 
 
-def _jobs(tasks: Sequence[Task], folder: Path, device: str) -> list[_Job]:
-    """Each task under its identity, which its data have to be looked at for."""
-    opened = {task.spec: open_data(task.spec) for task in tasks}
-    roots = {spec: str(root) if (root := data_root(spec.root or None).resolve()).is_dir() else "" for spec in opened}
-    jobs = []
-    for config, spec, curve in ((task.config, task.spec, task.curve) for task in tasks):
-        data = opened[spec]
-        name, marks = identity(config, data), _sorted(data.fingerprint)
-        # a path that means the same in another working directory
-        jobs.append(_Job(config, replace(spec, root=roots[spec]), str(folder / name), name, marks, device, curve))
-    curved_ones = {job.identity for job in jobs if job.curve}
-    return [replace(job, curve=job.identity in curved_ones) for job in jobs]
-
-
-def _sorted(fingerprint: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(fingerprint.items()))
+def _job(task: Task, data: Data, place: store.Store, device: str) -> _Job:
+    config, device = resolved(task.config, device)
+    root = data_root(task.spec.root or None).resolve()  # the same in another working directory
+    task = replace(task, config=config, spec=replace(task.spec, root=str(root) if root.is_dir() else ""))
+    name, shared = identity(config, data, device), warmup_folder(place.cache, config, data, device)
+    return _Job(task, device, name, data.fingerprint, [path.absolute() for path in place.places(name)], shared)
 
 
 def _known(job: _Job, retry: bool) -> dict[str, Any] | None:
     """The record of a finished run, or what is known of one that failed; None where it is to be computed."""
-    path = Path(job.folder)
-    record = store.finished(path, job.identity)
-    if record is not None and job.curve and not curved(record):
-        return None
-    if record is None and not retry and (path / store.TRACEBACK).exists():
-        *_, error = (path / store.TRACEBACK).read_text(encoding="utf-8").rstrip().splitlines() or [""]
-        return _failure(job, error, path / store.TRACEBACK)
+    record = finished(job.task.config, job.identity, job.places, job.task.keep, job.task.curve)
+    if record is None and not retry and (job.folder / store.TRACEBACK).exists():
+        lines = (job.folder / store.TRACEBACK).read_text(encoding="utf-8").rstrip().splitlines()
+        return _failure(job, lines[-1] if lines else "", job.folder / store.TRACEBACK)
     return record
 
 
 def _failure(job: _Job, error: str, traceback_file: Path | str) -> dict[str, Any]:
-    config = job.config
-    said = {"config": to_dict(config), "preset": config.preset, "seed": config.seed}
-    return {"identity": job.identity, **said, "error": error, "traceback_file": str(traceback_file)}
+    config = job.task.config
+    about = {"config": to_dict(config), "preset": config.preset, "seed": config.seed}
+    return {"identity": job.identity, **about, "error": error, "traceback_file": str(traceback_file)}
 
 
 def _failed(job: _Job, failure: Failure) -> dict[str, Any]:
     """What stands in the record's place; the traceback lies in the run's folder, or where there is still room."""
-    head = f"run {job.identity}: {job.config.preset}, seed {job.config.seed}\n"
-    text = f"{head}{failure.traceback}\n{failure.error}\n".encode()
-    for place in (Path(job.folder), Path(tempfile.gettempdir()) / f"wtal-{job.identity}"):
-        try:
+    head = f"run {job.identity}: {job.task.config.preset}, seed {job.task.config.seed}\n"
+    for place in (job.folder, Path(tempfile.gettempdir()) / f"wtal-{job.identity}"):
+        with suppress(OSError):
             with replacing(place / store.TRACEBACK) as file:
-                file.write(text)
-        except OSError:
-            continue
-        return _failure(job, failure.error, place / store.TRACEBACK)
+                file.write(f"{head}{failure.traceback}\n{failure.error}\n".encode())
+            return _failure(job, failure.error, place / store.TRACEBACK)
     return _failure(job, failure.error, "")
 
 
@@ -161,19 +163,22 @@ def _compute(job: _Job) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the data are not here, or others are.
-        ValueError: this is another version of the method than the one that asked; as :func:`wtal_lib.runs.run.run`.
+        ValueError: this is another version of the method than the one that asked; as :func:`run`.
     """
     with _ONE_RUN:
-        data = _data(job)
-        if identity(job.config, data) != job.identity:
+        data, task, (result, _) = _data(job), job.task, job.places
+        if identity(task.config, data, job.device) != job.identity:
             raise ValueError(
                 f"the worker on {socket.gethostname()} has another version of wtal_lib than the one that started the"
-                " sweep, or its files were changed since; install the same one and start both again"
+                " sweep; install the same one and start both again"
             )
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return run(job.config, data, Path(job.folder), device=job.device, curve=job.curve)
+            options: dict[str, Any] = {"keep": task.keep, "curve": task.curve, "device": job.device}
+            record = run(task.config, data, job.folder, results=result.parent, warmups=job.folder.parent, **options)
+            store.pack_detections(job.folder)
+            return record
         finally:
             torch.set_num_threads(threads)
 
@@ -186,24 +191,23 @@ def _opened(spec: Spec) -> Data:
 
 def _data(job: _Job) -> Data:
     """The data of a job, at its path or wherever this worker has the same content."""
-    places = list(dict.fromkeys((job.spec, replace(job.spec, root=""))))
     seen = []
-    for spec in places:
+    for spec in dict.fromkeys((job.task.spec, replace(job.task.spec, root=""))):
         try:
             data = _opened(spec)
-            if _sorted(data.fingerprint) != job.fingerprint:
+            if data.fingerprint != job.fingerprint:
                 _opened.cache_clear()  # what lies there may have changed
                 data = _opened(spec)
         except FileNotFoundError as error:
             seen.append(str(error))
             continue
-        if _sorted(data.fingerprint) == job.fingerprint:
+        if data.fingerprint == job.fingerprint:
             return data
-        other = [kind for kind, one in job.fingerprint if data.fingerprint.get(kind) != one]
-        seen.append(f"{data_root(spec.root or None)} has other {' and '.join(other)}, taken as {data.source}")
+        other = " and ".join(kind for kind, one in job.fingerprint.items() if data.fingerprint.get(kind) != one)
+        seen.append(f"{data_root(spec.root or None)} has other {other}, taken as {data.source}")
     raise FileNotFoundError(
         f"the worker on {socket.gethostname()} lacks the data of this run: {'; '.join(seen)}. Make the folder"
-        f" {job.spec.root or 'of the data'} visible there, or set WTAL_DATA for its workers"
+        f" {job.task.spec.root or 'of the data'} visible there, or set WTAL_DATA for its workers"
     )
 
 

@@ -61,12 +61,22 @@ class Row:
     "the side question that it answers; empty for the base of all of them"
     curve: bool = False
     "whether its test mAP is followed through training"
+    keep: tuple[str, ...] = ()
+    "what is kept beside its record: networks, detections"
 
 
 def presets(names: Sequence[str], dataset: str, profile: str, seeds: Sequence[int]) -> list[Row]:
-    """The named runs with every seed; of vanilla VLP one is enough, since nothing is trained."""
+    """The named runs with every seed; of vanilla VLP one is enough, since nothing is trained.
+
+    They keep their detections, to be resampled, and the first of :data:`CURVED` their networks, to be replayed.
+    """
     return [
-        Row(name, preset(name, dataset, profile, seed), curve=name in CURVED)
+        Row(
+            name,
+            preset(name, dataset, profile, seed),
+            curve=name in CURVED,
+            keep=("detections", "networks") if name in CURVED and seed == seeds[0] else ("detections",),
+        )
         for name in names
         for seed in (seeds[:1] if name == "vanilla_vlp" else seeds)
     ]
@@ -169,7 +179,7 @@ def difficulties(
 
 def tasks(rows: Sequence[Row], spec: Spec) -> list[Task]:
     """What a sweep is given: each row's configuration, on the data of ``spec`` in the row's own world."""
-    return [Task(row.config, replace(spec, setting=row.setting), row.curve) for row in rows]
+    return [Task(row.config, replace(spec, setting=row.setting), row.curve, row.keep) for row in rows]
 
 
 def scored(rows: Sequence[Row], records: Sequence[Mapping[str, Any]], branch: str = "") -> pd.DataFrame:

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 
 from wtal_lib.data.segments import Detections, GroundTruth
 from wtal_lib.method.localize import VideoScores, min_max
-from wtal_lib.runs.run import Task
+from wtal_lib.runs.experiment import Experiment
 from wtal_lib.score.completeness import activated, completeness, covered
 from wtal_lib.score.diagnose import multiples
 from wtal_lib.score.metrics import match
@@ -27,7 +27,7 @@ THRESHOLDS = tuple(i / 20 for i in range(2, 19))
 "of the normalized CAS, at which completeness is set against over-completeness"
 
 
-def normalized_cas(task: Task, scores: ByVideo) -> dict[str, Float[np.ndarray, "_ c"]]:
+def normalized_cas(task: Experiment, scores: ByVideo) -> dict[str, Float[np.ndarray, "_ c"]]:
     """Each video's CAS, every class that occurs in it normalized to [0, 1]; 0 for the classes that do not."""
     found = {}
     for name, video in scores.items():
@@ -38,7 +38,7 @@ def normalized_cas(task: Task, scores: ByVideo) -> dict[str, Float[np.ndarray, "
 
 
 def fit(
-    task: Task, cas: Mapping[str, Float[np.ndarray, "_ c"]], threshold: float = 0.5
+    task: Experiment, cas: Mapping[str, Float[np.ndarray, "_ c"]], threshold: float = 0.5
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
     """``complete`` and ``over`` of every instance of the headline protocol; nan for one without length."""
     truth, about = task.truth, (threshold, task.batches.grid, task.batches.classes)
@@ -47,7 +47,7 @@ def fit(
     return covered(activated(cas, *about), truth), 3 * covered(activated(beside, *about), near)
 
 
-def instances(task: Task, stages: Mapping[str, ByVideo], threshold: float = 0.5) -> pd.DataFrame:
+def instances(task: Experiment, stages: Mapping[str, ByVideo], threshold: float = 0.5) -> pd.DataFrame:
     """A row an instance and stage: instance, video, class, length (seconds), stage, complete, over.
 
     ``stages`` are branches at some point of their training, by name. Instances whose video a stage lacks are left out.
@@ -68,7 +68,7 @@ def instances(task: Task, stages: Mapping[str, ByVideo], threshold: float = 0.5)
     return pd.concat(frames, ignore_index=True)
 
 
-def trade(task: Task, stages: Mapping[str, ByVideo], thresholds: Sequence[float] = THRESHOLDS) -> pd.DataFrame:
+def trade(task: Experiment, stages: Mapping[str, ByVideo], thresholds: Sequence[float] = THRESHOLDS) -> pd.DataFrame:
     """Mean ``complete`` and ``over`` over all instances, of every stage at every threshold: stage, level, both."""
     rows = []
     for stage, scores in stages.items():

@@ -23,7 +23,7 @@ from wtal_lib.data.segments import Detections, tiou
 from wtal_lib.figures.style import FULL_WIDTH
 from wtal_lib.figures.video import timeline
 from wtal_lib.method.localize import localize
-from wtal_lib.runs.run import Scores, Task
+from wtal_lib.runs.experiment import Experiment, Scores
 
 
 def live(every: float = 0.3) -> Callable[[object], None]:
@@ -58,7 +58,7 @@ class Explorer:
     ``widgets`` holds them by name; :meth:`picture` is what they now show, as PNG.
     """
 
-    def __init__(self, task: Task, scores: Scores) -> None:
+    def __init__(self, task: Experiment, scores: Scores) -> None:
         """``scores`` by branch of some videos of the task, each with an instance; the first one is shown first."""
         self.scores, self.grid, self.classes = scores, task.batches.grid, task.batches.classes
         self.config = config = task.config.localize

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,12 @@ from wtal_lib.data.files import replacing
 from wtal_lib.method import predict
 from wtal_lib.method.config import Config
 from wtal_lib.method.localize import localize
-from wtal_lib.method.schedule import alternate
 from wtal_lib.method.state import fresh, resume
-from wtal_lib.runs import records
-from wtal_lib.runs.run import Scores, Task, chosen_device, run
+from wtal_lib.runs.experiment import Experiment, Scores
+from wtal_lib.runs.records import METHOD
+from wtal_lib.runs.run import run
 from wtal_lib.runs.sources import Data
-from wtal_lib.score.detections import read_detections
+from wtal_lib.runs.store import Store, kept_detections
 from wtal_lib.score.evaluate import report
 from wtal_lib.score.metrics import match
 from wtal_lib.settings import digest, replaced, to_dict
@@ -52,7 +51,7 @@ RULES: dict[str, dict[str, dict[str, object]]] = {
 "Rules that training knows nothing of, by what they are about: fields that are changed at inference alone"
 
 
-def scores(config: Config, data: Data, store: Path) -> tuple[Task, Scores]:
+def scores(config: Config, data: Data, store: Store) -> tuple[Experiment, Scores]:
     """The task of a run, and the scores of each branch and of their fusion on every test video.
 
     The run is computed where the store lacks it or its checkpoint.
@@ -60,17 +59,20 @@ def scores(config: Config, data: Data, store: Path) -> tuple[Task, Scores]:
     Raises:
         ValueError, OSError, FloatingPointError: as :func:`wtal_lib.runs.run.run`.
     """
-    task = Task(config, data, chosen_device("auto"))
-    folder = store / task.identity
-    trained = (folder / "last.safetensors").is_file() or not list(alternate(config.schedule))
-    run(config, data, folder, curve=False, anew=not trained)
-    state = fresh(config, task.batches, task.text(), task.logit_scale, task.device)
-    resume(config, task.batches, state, folder)
+    task = Experiment(config, data)
+    folder = store.cache / task.identity
+    run(config, data, folder, results=store.records, keep=["networks"])
+    state = fresh(task.config, task.batches, task.text(), task.logit_scale, task.device)
+    resume(task.config, task.batches, state, folder)
     return task, task.scores(state)
 
 
 def resampled(
-    rows: Sequence[str], runs: Sequence[Mapping[str, Any]], store: Path, annotations: Annotations, branch: str = "fused"
+    rows: Sequence[str],
+    runs: Sequence[Mapping[str, Any]],
+    store: Store,
+    annotations: Annotations,
+    branch: str = "fused",
 ) -> dict[str, Float[np.ndarray, "r s"]]:
     """By row, :func:`statistics.resampled` of its runs under the headline protocol, from the detections they kept.
 
@@ -85,25 +87,22 @@ def resampled(
         FileNotFoundError: a run's detections are gone.
     """
     protocol = get_dataset(annotations.dataset).headline
-    truth, name = ground_truth(annotations, protocol), "" if branch == "fused" else f"_{branch}"
+    truth = ground_truth(annotations, protocol)
     matchings: dict[str, list[Any]] = {}
     for row, record in zip(rows, runs, strict=True):
-        file = store / record["identity"] / f"detections{name}.json"
-        if not file.is_file():
-            raise FileNotFoundError(f"{file} is missing, of a run whose record is there; compute it again with `anew`")
-        found = read_detections(file, annotations)
+        found = kept_detections(store.cache / record["identity"], annotations, branch)
         matchings.setdefault(row, []).append(match(found, truth, protocol.means[0][1]))
     return {row: statistics.resampled(of) for row, of in matchings.items()}
 
 
 def by_rule(
-    config: Config, data: Data, store: Path, rules: Mapping[str, Mapping[str, Mapping[str, object]]] = RULES
+    config: Config, data: Data, store: Store, rules: Mapping[str, Mapping[str, Mapping[str, object]]] = RULES
 ) -> pd.DataFrame:
     """The fused mAP of one run under its own rules and under others: question, row, seed, :func:`tables.score`.
 
     Nothing is trained again, and what was scored once under a set of rules is kept beside the run's record.
     """
-    place = store / Task(config, data).identity / "rules.json"
+    place = store.cache / Experiment(config, data).identity / "rules.json"
     try:
         known = dict(json.loads(place.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # missing or damaged
@@ -112,7 +111,7 @@ def by_rule(
     asked = [(question, row, fields) for question, of in rules.items() for row, fields in of.items()]
     for question, row, fields in [("", "full", {}), *asked]:
         changed = replaced(config, **fields)
-        key = digest([changed.fusion, changed.cbp_share, to_dict(changed.localize), records.method_digest()])
+        key = digest([changed.fusion, changed.cbp_share, to_dict(changed.localize), METHOD])
         if key not in known:
             found = found or scores(config, data, store)
             known[key] = _headline(changed, *found)
@@ -123,7 +122,7 @@ def by_rule(
     return pd.DataFrame(rows)
 
 
-def _headline(config: Config, task: Task, scores: Scores) -> dict[str, float]:
+def _headline(config: Config, task: Experiment, scores: Scores) -> dict[str, float]:
     """The fused scores of a run under the rules of ``config``, percent."""
     videos = [predict.fuse([scores["cbp"][name], scores["vlp"][name]], config) for name in scores["cbp"]]
     found = localize(videos, config.localize, task.batches.grid, task.batches.classes)

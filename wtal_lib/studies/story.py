@@ -15,7 +15,7 @@ from wtal_lib.method import predict, pseudo_labels, trainer
 from wtal_lib.method.config import Config
 from wtal_lib.method.schedule import Phase, alternate
 from wtal_lib.method.state import State, fresh
-from wtal_lib.runs.run import Scores, Task, chosen_device
+from wtal_lib.runs.experiment import Experiment, Scores
 from wtal_lib.runs.sources import Data
 from wtal_lib.studies.complementarity import ByVideo, normalized_cas
 
@@ -31,7 +31,7 @@ class Chapter(NamedTuple):
 
 def chapters(
     config: Config, data: Data, videos: Sequence[str], progress: Callable[[str], None] | None = None
-) -> tuple[Task, dict[str, Chapter]]:
+) -> tuple[Experiment, dict[str, Chapter]]:
     """Train, and return the task and the chapters by name: untrained, B, F, end. Nothing is kept on disk.
 
     B and F are as that step is about to begin for the first time. The ``videos`` are never trained on, if they are test
@@ -40,7 +40,7 @@ def chapters(
     Raises:
         ValueError, FloatingPointError: as :func:`wtal_lib.method.trainer.train`.
     """
-    task = Task(config, data, chosen_device("auto"))
+    task = Experiment(config, data)
     state = fresh(config, task.batches, task.text(), task.logit_scale, task.device)
     phases = list(alternate(config.schedule))
     seen = predict.video_scores(config, task.batches, {"vlp": task.vanilla()}, videos)
@@ -64,7 +64,7 @@ def chapters(
     return task, found
 
 
-def _all_classes(task: Task, video: str, confidence_tk: Float[np.ndarray, "t k"]) -> Float[np.ndarray, "t c"]:
+def _all_classes(task: Experiment, video: str, confidence_tk: Float[np.ndarray, "t k"]) -> Float[np.ndarray, "t c"]:
     """The columns of a video's labelled classes among those of all classes, zeros elsewhere."""
     confidence_tc = np.zeros((len(confidence_tk), len(task.batches.classes)), dtype=confidence_tk.dtype)
     confidence_tc[:, task.batches.labelled(video)] = confidence_tk
@@ -80,7 +80,7 @@ def labels(
     return background.numpy(), pseudo_labels.confident_foreground(confidence, limits.foreground_above).numpy()
 
 
-def curves(task: Task, scores: Mapping[str, ByVideo], video: str, c: int) -> dict[str, Float[np.ndarray, " _"]]:
+def curves(task: Experiment, scores: Mapping[str, ByVideo], video: str, c: int) -> dict[str, Float[np.ndarray, " _"]]:
     """By branch, its CAS of one class in one video, normalized to [0, 1]."""
     return {branch: normalized_cas(task, {video: of[video]})[video][:, c] for branch, of in scores.items()}
 

@@ -32,6 +32,7 @@ from wtal_lib.data.files import replacing
 from wtal_lib.figures.style import theme
 from wtal_lib.runs import records
 from wtal_lib.runs.sources import Data, Spec, open_data
+from wtal_lib.runs.store import Store
 from wtal_lib.settings import to_dict
 from wtal_lib.studies import gallery
 from wtal_lib.studies.parameters import PARAMETERS, check_parameters
@@ -66,9 +67,9 @@ class Study(Data):
         return list(self.parameters["seeds"])
 
     @property
-    def runs(self) -> Path:
+    def runs(self) -> Store:
         """The store of the runs that all notebooks on these data and `wtal sweep` share."""
-        return self.folder.parents[2] / self.source / self.dataset / "runs"
+        return Store.below(self.folder.parents[2], self.place, self.dataset)
 
     def simulated_parts(self, rests_on: RestsOn = "features") -> str:
         """What is simulated in a result; empty when nothing is."""
@@ -209,7 +210,7 @@ class Study(Data):
             "structure": self.structure,
             "data": {**data, "missing": sorted(self.missing)},
             "simulator": to_dict(self.world.config) if self.world else None,
-            "method": records.method_digest(),
+            "method": records.METHOD,
             "notebook": records.sha256("\n\n".join(cells))[:16],
             "code": records.code_state(self.root),
             "environment": records.environment(),
@@ -292,8 +293,7 @@ def open_study(
     spec = Spec(dataset, parameters["source"], str(place or ""), parameters["profile"])
     data = open_data(spec, needs)
     results = records.seen_from(parameters["results"], root) if parameters["results"] else root / "results"
-    source = "drawn" if data.structure == "simulated" else data.source
-    folder = results / ("random-weights" if random_weights else source) / dataset / name
+    folder = results / ("random-weights" if random_weights else data.place) / dataset / name
     records.require_writable(folder)
     theme()
     own = {item.name: getattr(data, item.name) for item in fields(data)}

@@ -1,0 +1,160 @@
+"""A configuration on data: what training reads, what is scored, and what a record says of both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from wtal_lib.data.annotations import ground_truth
+from wtal_lib.data.datasets import get_dataset
+from wtal_lib.data.segments import GroundTruth
+from wtal_lib.method import models, predict, text
+from wtal_lib.method.batches import Batches
+from wtal_lib.method.config import Config
+from wtal_lib.method.localize import VideoScores, min_max
+from wtal_lib.method.pooling import precision
+from wtal_lib.method.presets import HEADLINE_BRANCH
+from wtal_lib.method.state import State
+from wtal_lib.runs.records import METHOD
+from wtal_lib.runs.sources import Data
+from wtal_lib.score.completeness import activated, covered, shares
+from wtal_lib.score.evaluate import report
+from wtal_lib.settings import digest, replaced, to_dict
+from wtal_lib.video.text import learner_for
+
+Scores = dict[str, dict[str, VideoScores]]
+"by branch, then by video"
+
+
+def resolved(config: Config, device: str = "auto") -> tuple[Config, str]:
+    """The configuration and the device of a run, with ``auto`` settled: a GPU if this machine has one, else the CPU.
+
+    A GPU that is asked for where there is none, for the workers of a cluster, is taken to multiply bfloat16 natively.
+    """
+    there = torch.cuda.is_available()
+    device = ("cuda" if there else "cpu") if device == "auto" else device
+    kind, wanted = device.partition(":")[0], config.training.precision
+    assumed = (kind, wanted, there) == ("cuda", "auto", False)
+    return replaced(config, training__precision="bfloat16" if assumed else precision(wanted, kind)), device
+
+
+def identity(config: Config, data: Data, device: str) -> str:
+    """Name of a run, of its :func:`resolved` config and device: equal for equal numbers.
+
+    That is for equal configuration, precision, data, kind of device and revision of the method.
+    """
+    kind = device.partition(":")[0]
+    content = {"config": to_dict(config), "data": data.fingerprint, "device": kind, "method": METHOD}
+    return digest(content, 16)
+
+
+class Experiment:
+    """A run's configuration, data and device, :func:`resolved`: what training reads, and what is scored.
+
+    Raises:
+        ValueError: a GPU was asked for and there is none; the data cannot be trained on.
+    """
+
+    def __init__(self, config: Config, data: Data, device: str = "auto") -> None:
+        assert data.cbp is not None
+        assert data.vlp is not None
+        self.data, (self.config, self.device) = data, resolved(config, device)
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(f"device {device!r} was asked for, but PyTorch sees no GPU; use auto or cpu")
+        self.identity = identity(self.config, data, self.device)
+        sizes = {"videos": config.training.videos, "snippets": config.training.snippets}
+        self.batches = Batches(data.annotations, data.cbp, data.vlp, **sizes, seed=config.seed)
+        self.vlp, self.logit_scale = data.vlp, float(data.vlp.meta.get("logit_scale", 100.0))
+        self.protocol = get_dataset(config.dataset).headline
+        self.truth: GroundTruth = ground_truth(data.annotations, self.protocol)
+        both = self.batches.cbp.lengths.keys() & self.batches.vlp.lengths.keys()
+        test = [video.name for video in data.annotations.subset("test")]
+        self.test = [name for name in test if name in both]
+        self.missing = [name for name in test if name not in both]
+        self._truth: dict[str, np.ndarray] = {}
+
+    def text(self) -> torch.nn.Module:
+        """The module of class rows: the pack's own, fixed or with a learnable residual; or learnt prompts.
+
+        Raises:
+            ValueError: the pack has no text rows; or learnt prompts are asked for and there is no text tower.
+        """
+        if self.vlp.text is None:
+            raise ValueError(f"the VLP pack {self.vlp.path} has no text.npy; extract one with `wtal extract`")
+        if self.config.prompts != "context":
+            return text.TextResidual(self._rows()).requires_grad_(self.config.prompts != "fixed")
+        if self.vlp.meta.get("simulated"):
+            raise ValueError("prompts='context' needs a text tower, which simulated features have not; use residual")
+        return learner_for(self.vlp.meta, self.batches.classes, self.device)
+
+    def vanilla(self) -> models.Vanilla:
+        """The VLP branch before any training."""
+        return models.Vanilla(self._rows(), self.logit_scale).to(self.device)
+
+    def _rows(self) -> torch.Tensor:
+        return torch.from_numpy(np.array(self.vlp.text, dtype=np.float32))
+
+    def snippet_truth(self, name: str) -> np.ndarray:
+        """A video's ground truth on its snippets, (t, c) bool: to look at, and for the supervised bound."""
+        if name not in self._truth:
+            video, snippets = self.data.annotations.videos[name], self.batches.lengths[name]
+            self._truth[name] = np.zeros((snippets, len(self.batches.classes)), dtype=bool)
+            labels = np.array(video.instance_labels)
+            for label in set(video.instance_labels):
+                mask = self.batches.grid.mask(video.segments[labels == label], snippets)
+                self._truth[name][:, self.batches.classes.index(label)] = mask
+        return self._truth[name]
+
+    def scores(self, state: State) -> Scores:
+        """Scores of each branch and of their fusion for every test video; nothing trained means vanilla VLP."""
+        branches = dict(state.averages) if state.done else {**state.averages, "vlp": self.vanilla()}
+        scores = predict.video_scores(self.config, self.batches, branches, self.test)
+        return scores if state.done else {**scores, "fused": scores["vlp"]}
+
+    def headline_map(self, detections: Any) -> float:
+        """The headline mean of mAP under the headline protocol."""
+        scored = report(detections, self.data.annotations, [self.protocol])["protocols"]
+        return next(iter(next(iter(scored.values()))["means"].values()))
+
+    def normalized_cas(self, scores: dict[str, VideoScores]) -> dict[str, np.ndarray]:
+        """Each video's class activations (t, c), those of every class that occurs scaled to [0, 1], the others 0."""
+        found = {name: np.zeros(video.cas_tc.shape) for name, video in scores.items()}
+        for name, cas_tc in found.items():
+            for c in np.flatnonzero(self.snippet_truth(name).any(axis=0)):
+                cas_tc[:, c] = min_max(scores[name].cas_tc[:, [c]])[:, 0]
+        return found
+
+    def complementarity(self, scores: dict[str, VideoScores], level: float = 0.5) -> dict[str, float]:
+        """Completeness and over-completeness of activations thresholded at ``level``, in seconds over seconds.
+
+        ``completeness`` is the mean share of an instance that is covered, ``context`` and ``elsewhere`` are the shares
+        of the covered time that lie beside instances and away from them.
+        """
+        table = activated(self.normalized_cas(scores), level, self.batches.grid, self.batches.classes)
+        length_n = np.diff(table.segment_n2)[:, 0]
+        share_n3 = np.nan_to_num(shares(table, self.truth))
+        inside, context, elsewhere = (length_n[:, None] * share_n3).sum(axis=0) / max(length_n.sum(), 1e-9)
+        complete = float(np.nanmean(covered(table, self.truth)))
+        return {"completeness": complete, "inside": inside, "context": context, "elsewhere": elsewhere}
+
+    def description(self) -> dict[str, Any]:
+        """The fields of the record that are known before anything is computed."""
+        config, data, branch = self.config, self.data, HEADLINE_BRANCH.get(self.config.preset, "fused")
+        return {
+            "identity": self.identity,
+            "config": to_dict(config),
+            "method": METHOD,
+            "preset": config.preset,
+            "seed": config.seed,
+            "source": data.place,
+            "structure": data.structure,
+            "uses_snippet_labels": config.training.supervised,
+            "headline": {"protocol": self.protocol.name, "branch": branch},
+            "data": {"fingerprint": data.fingerprint, "simulator": data.world and to_dict(data.world.config)},
+            "missing": {"training": self.batches.missing, "test": self.missing},
+            "device": self.device,
+            "precision": config.training.precision,
+            "threads": torch.get_num_threads(),
+        }
