@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from wtal_lib.data.annotations import Annotations
+from wtal_lib.data.batches import Batches
 from wtal_lib.data.features import find_pack
 from wtal_lib.data.segments import I3D_GRID
-from wtal_lib.method.batches import Batches
 
 
 def batches(

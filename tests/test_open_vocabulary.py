@@ -10,10 +10,10 @@ import tiny
 import torch
 
 from wtal_lib import cli
+from wtal_lib.data import checkpoint
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import I3D_GRID, Grid
 from wtal_lib.data.vlp_pack import write_vlp_pack
-from wtal_lib.method import checkpoint
 from wtal_lib.method.config import Config
 from wtal_lib.method.inference import video_level
 from wtal_lib.method.models import CbpBranch, VlpBranch

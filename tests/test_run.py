@@ -9,8 +9,8 @@ import pytest
 import torch
 from faulty import plain
 
+from wtal_lib.data import checkpoint
 from wtal_lib.data.datasets import get_dataset
-from wtal_lib.method import checkpoint
 from wtal_lib.method.localize import VideoScores
 from wtal_lib.method.presets import PRESETS, preset
 from wtal_lib.runs import experiment, store

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import made
 
 from wtal_lib.data.annotations import Annotations, Video, find_annotations
+from wtal_lib.data.batches import Batches
 from wtal_lib.data.features import find_pack
-from wtal_lib.method.batches import Batches
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SNIPPETS, WIDTH, EMBED = 173, 2048, 512

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from wtal_lib.data.batches import Batch
 from wtal_lib.method import models, trainer
-from wtal_lib.method.batches import Batch
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import preset
 from wtal_lib.method.pseudo_labels import Labels

@@ -7,7 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "config": ["Branch", "Losses", "PseudoLabels", "Schedule", "Training", "Localize", "Config"],
         "presets": ["preset"],
-        "batches": ["Batch", "Batches"],
         "text": ["TextResidual", "PromptLearner"],
         "models": ["Output", "CbpBranch", "VlpBranch", "Vanilla"],
         "schedule": ["Phase", "alternate", "updates"],

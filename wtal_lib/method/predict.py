@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 from torch import nn
 
+from wtal_lib.data.batches import Batches
 from wtal_lib.data.segments import Detections
-from wtal_lib.method.batches import Batches
 from wtal_lib.method.config import Config
 from wtal_lib.method.inference import video_level, whole_videos
 from wtal_lib.method.localize import VideoScores, fused, localize

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wtal_lib.method import checkpoint
-from wtal_lib.method.batches import Batches
+from wtal_lib.data import checkpoint
+from wtal_lib.data.batches import Batches
 from wtal_lib.method.config import Config
 from wtal_lib.method.models import CbpBranch, VlpBranch
 from wtal_lib.method.schedule import Name

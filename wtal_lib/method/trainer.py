@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wtal_lib.data.batches import Batch, Batches
 from wtal_lib.method import losses, pseudo_labels
-from wtal_lib.method.batches import Batch, Batches
 from wtal_lib.method.config import Config
 from wtal_lib.method.inference import whole_videos
 from wtal_lib.method.pooling import arithmetic

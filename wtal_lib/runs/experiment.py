@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from wtal_lib.data.annotations import ground_truth
+from wtal_lib.data.batches import Batches
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import GroundTruth
 from wtal_lib.method import models, predict, text
-from wtal_lib.method.batches import Batches
 from wtal_lib.method.config import Config
 from wtal_lib.method.localize import VideoScores, min_max
 from wtal_lib.method.pooling import precision

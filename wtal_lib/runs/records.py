@@ -84,7 +84,7 @@ def sha256(content: bytes | str) -> str:
 
 
 def code_state(root: Path) -> dict[str, Any]:
-    """Revision of the code and whether it was changed since (null without git); hashes of the package's loaded files."""
+    """Revision of the code and whether it was changed since (null without git); hashes of the loaded files."""
     package = Path(__file__).parents[1]
     loaded = [Path(getattr(module, "__file__", None) or "") for module in sys.modules.values()]
     ours = sorted(path for path in {*loaded} if package in path.parents and path.is_file())

@@ -107,7 +107,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def compared(paths: Iterable[Path]) -> str:
-    """Headline scores in records, as text: mean over seeds with standard deviation, and the fields in which they differ.
+    """Headline scores in records, as text: mean and standard deviation over seeds, and the fields that differ.
 
     Raises:
         ValueError, FileNotFoundError: as :func:`read`.

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from wtal_lib.method import checkpoint, predict, trainer
+from wtal_lib.data import checkpoint
+from wtal_lib.method import predict, trainer
 from wtal_lib.method.config import Config, Localize, Losses, PseudoLabels, Schedule
 from wtal_lib.method.localize import nms
 from wtal_lib.method.schedule import Phase, alternate

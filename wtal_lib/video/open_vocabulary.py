@@ -12,13 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wtal_lib.data import checkpoint
 from wtal_lib.data.annotations import find_annotations
 from wtal_lib.data.datasets import DATASETS, get_dataset
 from wtal_lib.data.features import Features, find_pack
 from wtal_lib.data.files import read_array, read_json
 from wtal_lib.data.segments import Detections, Grid, resampled
 from wtal_lib.data.vlp_pack import REMEDY, read_meta, read_text_rows
-from wtal_lib.method import checkpoint
 from wtal_lib.method.config import Config
 from wtal_lib.method.localize import VideoScores, localize, min_max
 from wtal_lib.method.models import CbpBranch, Vanilla, VlpBranch
