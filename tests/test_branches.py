@@ -121,7 +121,7 @@ def test_scores_stand_in_the_rows_order(data: Data, tmp_path: Path) -> None:
 def test_a_restored_run_scores_what_its_record_says(data: Data, tmp_path: Path) -> None:
     store, config = Store(tmp_path / "runs", tmp_path / "cache"), tiny()
     first = replay.by_rule(config, data, store)
-    record = run(config, data, store.cache / Experiment(config, data).identity, results=store.records, keep=[])
+    record = run(config, data, store, keep=[])
     name = record["headline"]["protocol"]
     assert first["mean"][0] == pytest.approx(100 * record["metrics"]["fused"][name]["means"]["0.1:0.7"], abs=1e-3)
     for path in store.cache.rglob("*.safetensors"):
@@ -134,7 +134,7 @@ def test_a_restored_run_scores_what_its_record_says(data: Data, tmp_path: Path) 
 
 def test_kept_detections_are_resampled_by_video(data: Data, tmp_path: Path) -> None:
     store, configs = Store(tmp_path / "runs", tmp_path / "cache"), [tiny(seed=seed) for seed in (0, 1)]
-    records = [run(config, data, store.cache / Experiment(config, data).identity) for config in configs]
+    records = [run(config, data, store) for config in configs]
     map_rs = replay.resampled(["full", "full"], records, store, data.annotations)["full"]
     name = records[0]["headline"]["protocol"]
     means = [100 * record["metrics"]["fused"][name]["means"]["0.1:0.7"] for record in records]
@@ -158,7 +158,7 @@ def test_rules_change_what_comes_after_training_alone() -> None:
 
 def test_a_branch_that_says_the_truth_is_complete_and_adds_nothing(task: Experiment) -> None:
     truth = {name: task.snippet_truth(name).astype(np.float64) for name in task.test}
-    complete_m, over_m = complementarity.fit(task, complementarity.normalized_cas(task, scored(task, truth)))
+    complete_m, over_m = complementarity.fit(task, task.normalized_cas(scored(task, truth)))
     long_m = np.diff(task.truth.segment_m2)[:, 0] > 4 * task.batches.grid.step
     assert np.nanmean(complete_m[long_m]) > 0.85
     assert np.nanmean(over_m[long_m]) < 0.1

@@ -16,25 +16,15 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from wtal_lib.data.segments import Detections, GroundTruth
-from wtal_lib.method.localize import VideoScores, min_max
+from wtal_lib.method.localize import VideoScores
 from wtal_lib.runs.experiment import Experiment
 from wtal_lib.score.completeness import activated, completeness, covered
 from wtal_lib.score.diagnose import multiples
 from wtal_lib.score.metrics import match
 
-ByVideo = Mapping[str, VideoScores]
+ByVideo = dict[str, VideoScores]
 THRESHOLDS = tuple(i / 20 for i in range(2, 19))
 "of the normalized CAS, at which completeness is set against over-completeness"
-
-
-def normalized_cas(task: Experiment, scores: ByVideo) -> dict[str, Float[np.ndarray, "_ c"]]:
-    """Each video's CAS, every class that occurs in it normalized to [0, 1]; 0 for the classes that do not."""
-    found = {}
-    for name, video in scores.items():
-        found[name] = np.zeros(video.cas_tc.shape)
-        for c in np.flatnonzero(task.snippet_truth(name).any(axis=0)):
-            found[name][:, c] = min_max(video.cas_tc[:, [c]])[:, 0]
-    return found
 
 
 def fit(
@@ -53,18 +43,16 @@ def instances(task: Experiment, stages: Mapping[str, ByVideo], threshold: float 
     ``stages`` are branches at some point of their training, by name. Instances whose video a stage lacks are left out.
     """
     truth, frames = task.truth, []
+    about = {
+        "instance": np.arange(len(truth)),
+        "video": np.array(truth.videos)[truth.video_m],
+        "class": np.array(truth.classes)[truth.label_m],
+        "length": np.diff(truth.segment_m2)[:, 0],
+    }
     for stage, scores in stages.items():
-        complete_m, over_m = fit(task, normalized_cas(task, scores), threshold)
-        columns: dict[str, Any] = {
-            "instance": np.arange(len(truth)),
-            "video": np.array(truth.videos)[truth.video_m],
-            "class": np.array(truth.classes)[truth.label_m],
-            "length": np.diff(truth.segment_m2)[:, 0],
-            "stage": stage,
-            "complete": complete_m,
-            "over": over_m,
-        }
-        frames.append(pd.DataFrame(columns)[np.isin(columns["video"], list(scores))])
+        complete_m, over_m = fit(task, task.normalized_cas(scores), threshold)
+        columns = {**about, "stage": stage, "complete": complete_m, "over": over_m}
+        frames.append(pd.DataFrame(columns)[np.isin(about["video"], list(scores))])
     return pd.concat(frames, ignore_index=True)
 
 
@@ -72,7 +60,7 @@ def trade(task: Experiment, stages: Mapping[str, ByVideo], thresholds: Sequence[
     """Mean ``complete`` and ``over`` over all instances, of every stage at every threshold: stage, level, both."""
     rows = []
     for stage, scores in stages.items():
-        cas = normalized_cas(task, scores)
+        cas = task.normalized_cas(scores)
         rows += [(stage, level, *map(np.nanmean, fit(task, cas, level))) for level in thresholds]
     return pd.DataFrame(rows, columns=["stage", "level", "complete", "over"])
 
@@ -89,14 +77,14 @@ def shared_misses(cbp_m: Bool[np.ndarray, " m"], vlp_m: Bool[np.ndarray, " m"]) 
 
     ``by chance`` is the share that neither would find if the branches missed independently of each other.
     """
-    shares = {
+    found = {
         "both": cbp_m & vlp_m,
         "CBP alone": cbp_m & ~vlp_m,
         "VLP alone": ~cbp_m & vlp_m,
-        "neither": ~(cbp_m | vlp_m),
+        "neither": ~cbp_m & ~vlp_m,
     }
-    by_chance = (~cbp_m).mean() * (~vlp_m).mean()
-    return {**{name: float(of_m.mean()) for name, of_m in shares.items()}, "by chance": float(by_chance)}
+    by_chance = float((~cbp_m).mean() * (~vlp_m).mean())
+    return {**{name: float(of_m.mean()) for name, of_m in found.items()}, "by chance": by_chance}
 
 
 def overlaps(detections: Mapping[str, Detections], truth: GroundTruth) -> pd.DataFrame:

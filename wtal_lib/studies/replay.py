@@ -60,10 +60,9 @@ def scores(config: Config, data: Data, store: Store) -> tuple[Experiment, Scores
         ValueError, OSError, FloatingPointError: as :func:`wtal_lib.runs.run.run`.
     """
     task = Experiment(config, data)
-    folder = store.cache / task.identity
-    run(config, data, folder, results=store.records, keep=["networks"])
+    run(config, data, store, keep=["networks"])
     state = fresh(task.config, task.batches, task.text(), task.logit_scale, task.device)
-    resume(task.config, task.batches, state, folder)
+    resume(task.config, task.batches, state, store.cache / task.identity)
     return task, task.scores(state)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,6 @@ from wtal_lib.method.schedule import Phase, alternate
 from wtal_lib.method.state import State, fresh
 from wtal_lib.runs.experiment import Experiment, Scores
 from wtal_lib.runs.sources import Data
-from wtal_lib.studies.complementarity import ByVideo, normalized_cas
 
 
 class Chapter(NamedTuple):
@@ -43,12 +42,10 @@ def chapters(
     task = Experiment(config, data)
     state = fresh(config, task.batches, task.text(), task.logit_scale, task.device)
     phases = list(alternate(config.schedule))
-    seen = predict.video_scores(config, task.batches, {"vlp": task.vanilla()}, videos)
-    found = {"untrained": Chapter(seen, {})}
+    found = {"untrained": Chapter(predict.video_scores(config, task.batches, {"vlp": task.vanilla()}, videos), {})}
 
     def add(name: str, state: State, confidence: dict[str, np.ndarray]) -> None:
-        scores = predict.video_scores(config, task.batches, state.averages, videos)
-        found[name] = Chapter(scores, confidence)
+        found[name] = Chapter(predict.video_scores(config, task.batches, state.averages, videos), confidence)
 
     def on_phase(phase: Phase, state: State) -> None:
         if progress is not None:
@@ -80,9 +77,9 @@ def labels(
     return background.numpy(), pseudo_labels.confident_foreground(confidence, limits.foreground_above).numpy()
 
 
-def curves(task: Experiment, scores: Mapping[str, ByVideo], video: str, c: int) -> dict[str, Float[np.ndarray, " _"]]:
+def curves(task: Experiment, scores: Scores, video: str, c: int) -> dict[str, Float[np.ndarray, " _"]]:
     """By branch, its CAS of one class in one video, normalized to [0, 1]."""
-    return {branch: normalized_cas(task, {video: of[video]})[video][:, c] for branch, of in scores.items()}
+    return {branch: task.normalized_cas({video: of[video]})[video][:, c] for branch, of in scores.items()}
 
 
 def clear_videos(annotations: Annotations, names: Sequence[str], share: float = 1 / 3, count: int = 1) -> list[str]:
