@@ -8,7 +8,7 @@ import pytest
 
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import DATASET_FIELDS, PRESETS, PROFILE_FIELDS, preset
-from wtal_lib.method.schedule import updates
+from wtal_lib.method.schedule import alternate
 from wtal_lib.settings import Positive, PositiveInt, Share, check, coerced, digest, from_dict, replaced, to_dict
 
 
@@ -103,9 +103,14 @@ def test_unknown_choices_are_refused_with_the_list(name):
 
 
 def test_every_preset_gives_each_branch_equally_many_updates():
-    counts = {updates(preset(name).schedule) for name in PRESETS if name != "vanilla_vlp"}
-    assert len(counts) == 1
-    assert updates(preset("vanilla_vlp").schedule) == 0
+    def updates(name):
+        phases = list(alternate(preset(name).schedule))
+        return {student: sum(p.steps for p in phases if student in p.students) for student in ("cbp", "vlp")}
+
+    counts = {tuple(updates(name).values()) for name in PRESETS if name != "vanilla_vlp"}
+    ((cbp, vlp),) = counts
+    assert cbp == vlp
+    assert updates("vanilla_vlp") == {"cbp": 0, "vlp": 0}
 
 
 def test_every_combination_of_preset_dataset_and_profile_is_valid():

@@ -15,9 +15,8 @@ from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import I3D_GRID, Grid
 from wtal_lib.data.vlp_pack import write_vlp_pack
 from wtal_lib.method.config import Config
-from wtal_lib.method.inference import video_level
 from wtal_lib.method.models import CbpBranch, VlpBranch
-from wtal_lib.method.predict import fuse
+from wtal_lib.method.predict import fuse, video_level
 from wtal_lib.method.text import TextResidual
 from wtal_lib.settings import replaced, to_dict
 from wtal_lib.video import text

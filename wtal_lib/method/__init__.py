@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "presets": ["preset"],
         "text": ["TextResidual", "PromptLearner"],
         "models": ["Output", "CbpBranch", "VlpBranch", "Vanilla"],
-        "schedule": ["Phase", "alternate", "updates"],
+        "schedule": ["Phase", "alternate"],
         "trainer": ["train", "teach"],
         "state": ["State", "fresh", "resume"],
         "predict": ["video_scores", "fuse", "detect"],

@@ -54,11 +54,9 @@ def video_label_terms(
     the attention it should hold none (mil_supp), after BaS-Net (Lee et al., AAAI 2020).
     """
     some = (y.sum(dim=1, keepdim=True) > 0).to(y.dtype)
-    with_background = torch.cat([y, some], dim=1)
-    without = torch.cat([y, torch.zeros_like(some)], dim=1)
     return {
-        "mil_orig": video_cross_entropy(logit, mask, with_background, share),
-        "mil_supp": video_cross_entropy(logit * attention[:, :, None], mask, without, share),
+        "mil_orig": video_cross_entropy(logit, mask, torch.cat([y, some], dim=1), share),
+        "mil_supp": video_cross_entropy(logit * attention[:, :, None], mask, functional.pad(y, (0, 1)), share),
         "norm": masked_mean(attention, mask).mean(),
         "guide": guide(logit, attention, mask),
     }

@@ -11,8 +11,7 @@ from torch import Tensor
 def top_k_mean(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], share: float) -> Float[Tensor, "b c"]:
     """Mean of the highest ``max(1, round(share * length))`` scores of each class in each video, over its real snippets.
 
-    Padding changes nothing: the number of rows averaged follows each video's own length (W-TALC, Paul et al., ECCV
-    2018, eq. 1). A video without any real snippet pools to 0. Scores that tie for the last place share it.
+    W-TALC (Paul et al., ECCV 2018) eq. 1. A video without real snippets pools to 0; ties for the last place share it.
     """
     length_b = mask.sum(dim=1)
     k_b1 = (length_b * share).round().long().clamp(min=1).minimum(length_b)[:, None]

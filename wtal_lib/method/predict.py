@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
+import torch
 from torch import nn
 
 from wtal_lib.data.batches import Batches
 from wtal_lib.data.segments import Detections
 from wtal_lib.method.config import Config
-from wtal_lib.method.inference import video_level, whole_videos
 from wtal_lib.method.localize import VideoScores, fused, localize
+from wtal_lib.method.models import Output
+from wtal_lib.method.pooling import arithmetic, top_k_mean
 from wtal_lib.method.schedule import Name
 
 BRANCHES = ("cbp", "vlp", "fused")
+
+
+@torch.inference_mode()
+def whole_videos(
+    branch: nn.Module, names: Iterable[str], rows: Callable[[str], np.ndarray], precision: str = "auto"
+) -> Iterator[tuple[str, Output]]:
+    """Name and output (1, t, …) of each video, float32 on the CPU; ``rows`` gives a video's features (t, d)."""
+    device = next(iter(branch.state_dict().values())).device
+    for name in names:  # a copy of its own: PyTorch warns of arrays that cannot be written
+        x = torch.from_numpy(np.array(rows(name), dtype=np.float32))[None].to(device)
+        with arithmetic(precision, device.type):
+            output = branch(x, torch.ones(x.shape[:2], dtype=torch.bool, device=device))
+        yield name, Output(*(part.float().cpu() for part in output))
+
+
+def video_level(output: Output, share: float) -> np.ndarray:
+    """Class probabilities (c,) of one video: softmax of the pooled logits under attention, background left out."""
+    logit = output.logit.clamp(min=-1e4) * output.attention[:, :, None]
+    mask = torch.ones(output.attention.shape, dtype=torch.bool)
+    return top_k_mean(logit, mask, share).softmax(dim=1)[0, :-1].numpy()
 
 
 def branch_scores(

@@ -27,11 +27,7 @@ PRESETS: dict[str, dict[str, object]] = {
     "b_only": {"schedule__f_step": False},
     "f_only": {"schedule__b_step": False},
     "joint": {"schedule__kind": "joint"},
-    "literal": {
-        "pseudo_labels__confidence": "teacher",
-        "pseudo_labels__sides": "one",
-        "pseudo_labels__into": "attention",
-    },
+    "literal": {"pseudo_labels": {"confidence": "teacher", "sides": "one", "into": "attention"}},
     "supervised": {"schedule__kind": "apart", "training__supervised": True, "pseudo_labels__into": "both"},
 }
 """Fields that each preset changes. ``cbp``, ``vlp`` and ``late_fusion`` are one and the same training, each branch on
@@ -49,7 +45,7 @@ HEADLINE_BRANCH = {"cbp": "cbp", "vlp": "vlp", "vanilla_vlp": "vlp"}
 PROFILE_FIELDS: dict[str, dict[str, object]] = {
     "full": {
         "cbp__hidden": 256, "vlp__hidden": 256,
-        "training__videos": 16, "training__snippets": 320, "training__threads": 0,
+        "training": {"videos": 16, "snippets": 320, "threads": 0},
     },
     "quick": {},
     "ci": {

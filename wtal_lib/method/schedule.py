@@ -32,8 +32,7 @@ class Phase:
 def alternate(config: Schedule) -> Iterator[Phase]:
     """The phases of a run: warm-up in stretches of ``period``, then B, F, B, F … (or both at once, or nobody taught).
 
-    Whatever the kind, each branch ends with ``warmup + rounds * period`` updates, so that variants compare at equal
-    cost. A step that is switched off trains its branch on the video labels alone for as long.
+    Each branch always ends with ``warmup + rounds * period`` updates: a step that is switched off trains on video labels.
     """
     index = 0
     for start in range(0, config.warmup, config.period):
@@ -52,8 +51,3 @@ def alternate(config: Schedule) -> Iterator[Phase]:
             student, on = pair[step]
             yield Phase(index, step.upper(), (student,), (student,) if on else (), start, config.period)
             index += 1
-
-
-def updates(config: Schedule) -> int:
-    """Updates that each branch has had at the end."""
-    return config.warmup + config.rounds * config.period

@@ -18,8 +18,8 @@ from torch import Tensor
 from wtal_lib.data.batches import Batch, Batches
 from wtal_lib.method import losses, pseudo_labels
 from wtal_lib.method.config import Config
-from wtal_lib.method.inference import whole_videos
 from wtal_lib.method.pooling import arithmetic
+from wtal_lib.method.predict import whole_videos
 from wtal_lib.method.schedule import Name, Phase, alternate
 from wtal_lib.method.state import BRANCHES, State, resume, save
 
@@ -41,9 +41,8 @@ def train(
 ) -> State:
     """Carry the run to its end, in place: warm-up, then B, F, B, F …
 
-    With a ``folder``, a checkpoint is kept after every phase, and a run that was killed goes on from its last one to
-    the very same result. ``on_phase`` is called after every phase, before its checkpoint, which keeps what it adds to
-    the history; logs, plots and validation live there.
+    With a ``folder``, a checkpoint is kept after every phase, and a killed run goes on from its last one to the same bits.
+    ``on_phase`` is called before that checkpoint, which keeps what it adds to the history: logs, plots, validation.
 
     Raises:
         FloatingPointError: a loss that is not a number, with the step, the batch's videos and the last good checkpoint.
