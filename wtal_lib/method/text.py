@@ -28,8 +28,7 @@ class TextResidual(nn.Module):
 class PromptLearner(nn.Module):
     """Class rows from prompts ``[before] class name [after]`` with learnable vectors shared by all classes.
 
-    With vectors in front only it is CoOp (Zhou et al. 2022); with 16 on either side, the prompts of Efficient-Prompt
-    (Ju et al. 2022). Only the context is trained and saved.
+    In front only: CoOp (Zhou et al. 2022); 16 on either side: Efficient-Prompt (Ju et al. 2022). Only these are trained.
     """
 
     def __init__(

@@ -41,7 +41,7 @@ def train(
 ) -> State:
     """Carry the run to its end, in place: warm-up, then B, F, B, F …
 
-    With a ``folder``, a checkpoint is kept after every phase, and a killed run goes on from its last one to the same bits.
+    With a ``folder``, a checkpoint is kept after every phase; a killed run goes on from its last one to the same bits.
     ``on_phase`` is called before that checkpoint, which keeps what it adds to the history: logs, plots, validation.
 
     Raises:
