@@ -28,7 +28,7 @@ class TextResidual(nn.Module):
 class PromptLearner(nn.Module):
     """Class rows from prompts ``[before] class name [after]`` with learnable vectors shared by all classes.
 
-    In front only: CoOp (Zhou et al. 2022); 16 on either side: Efficient-Prompt (Ju et al. 2022). Only these are trained.
+    In front only: CoOp (Zhou et al. 2022); 16 on either side: Efficient-Prompt (Ju et al. 2022). Only they are trained.
     """
 
     def __init__(
