@@ -32,7 +32,7 @@ class Phase:
 def alternate(config: Schedule) -> Iterator[Phase]:
     """The phases of a run: warm-up in stretches of ``period``, then B, F, B, F … (or both at once, or nobody taught).
 
-    Each branch always ends with ``warmup + rounds * period`` updates: a step that is switched off trains on video labels.
+    Each branch ends with ``warmup + rounds * period`` updates: a step that is off trains on the video labels alone.
     """
     index = 0
     for start in range(0, config.warmup, config.period):
