@@ -34,11 +34,7 @@ class Annotations:
     "what the reader left out, and why"
 
     def subset(self, name: str) -> list[Video]:
-        """The videos of subset ``train`` or ``test``, in order.
-
-        Raises:
-            ValueError: Another subset.
-        """
+        """The videos of subset ``train`` or ``test``, in order. Raises ValueError: another subset."""
         if name not in ("train", "test"):
             raise ValueError(f"unknown subset {name!r}; choose one of train, test")
         return [video for video in self.videos.values() if video.subset == name]
@@ -85,10 +81,7 @@ def dataset_folders(root: str | Path, dataset: str) -> list[Path]:
     """Folders that may hold a dataset's files: its own folder and those directly inside.
 
     ``root`` is a data root with a folder per dataset (of any usual name), that folder, or one that holds a layout.
-
-    Raises:
-        FileNotFoundError: ``root`` does not exist.
-        ValueError: Unknown dataset.
+    Raises FileNotFoundError where it does not exist, ValueError for an unknown dataset.
     """
     get_dataset(dataset)
     root = Path(root).expanduser()
@@ -137,9 +130,7 @@ def found_annotations(root: str | Path, dataset: str) -> list[tuple[Layout, Path
 def find_annotations(root: str | Path, dataset: str) -> Annotations:
     """The annotations of ``dataset`` in a data root, whatever their layout: the first one of :data:`LAYOUTS`.
 
-    Raises:
-        FileNotFoundError: There are none; the message lists what was looked for and where to get one.
-        ValueError: They are broken, or the dataset is unknown.
+    Raises FileNotFoundError where there are none, ValueError for broken ones and an unknown dataset.
     """
     found = found_annotations(root, dataset)
     if found:
@@ -155,9 +146,7 @@ def find_annotations(root: str | Path, dataset: str) -> Annotations:
 def annotations_from(path: str | Path, dataset: str) -> Annotations:
     """The annotations in one json file, or in a folder, whatever their layout.
 
-    Raises:
-        FileNotFoundError: There is no such file, or the folder holds no known layout.
-        ValueError: They are broken, or the dataset is unknown.
+    Raises FileNotFoundError where there are none, ValueError for broken ones and an unknown dataset.
     """
     path, known = Path(path).expanduser(), get_dataset(dataset)
     if path.is_dir():
@@ -177,11 +166,9 @@ def _read(layout: Layout, path: Path, dataset: str) -> Annotations:
 def ground_truth(annotations: Annotations, protocol: Protocol, subset: str = "test") -> GroundTruth:
     """What ``protocol`` scores: the instances of all its videos of ``subset``, in seconds.
 
-    Zero-length instances stay, as misses. Under a ``-snippets`` protocol all segments are rounded as in CO2-Net.
-
-    Raises:
-        ValueError: The protocol belongs to another dataset, or these annotations lack what sets it apart: its videos,
-            or any ambiguous segment.
+    Zero-length instances stay, as misses; a ``-snippets`` protocol rounds all segments as CO2-Net does. Raises
+    ValueError for another dataset's protocol, and for annotations without what sets it apart (its videos, any ambiguous
+    segment).
     """
     if protocol.dataset != annotations.dataset:
         raise ValueError(

@@ -84,10 +84,8 @@ class Rows:
 def cache_folder(home: Path, given: str | Path | None = None) -> Path:
     """The folder of the caches: as given, else ``$WTAL_CACHE``, else ``cache/`` beside the data root ``home``.
 
-    If that cannot be written, ``wtal_lib/`` in ``$XDG_CACHE_HOME`` (``~/.cache``) or in the temporary folder.
-
-    Raises:
-        PermissionError: The folder that was asked for cannot be written.
+    If that cannot be written, ``wtal_lib/`` in ``$XDG_CACHE_HOME`` (``~/.cache``) or in the temporary folder;
+    PermissionError where the folder that was asked for cannot be.
     """
     chosen = given or os.environ.get("WTAL_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -130,12 +128,10 @@ def opened(folder: Path, stem: str, stamp: str) -> Rows | None:
 def built(
     folder: Path, stem: str, stamp: str, feed: Callable[[Add], dict[str, Token]], size: int, info: dict[str, Any]
 ) -> Rows:
-    """The cache, built by ``feed``, which hands arrays (t, d) to its argument and returns the tokens it gave, by id.
+    """The cache of what ``feed`` adds, one array (t, d) at a time; ``feed`` returns the tokens it got, by id.
 
-    One array is held at a time; all are stored as float16 if all are, else as float32. Two processes may build at once.
-
-    Raises:
-        OSError: Fewer than ``size`` bytes, about what the rows take, are free on the disk.
+    Stored as float16 if all arrays are, else as float32. Two processes may build at once. Raises OSError where fewer
+    than ``size`` bytes are free on the disk.
     """
     free = shutil.disk_usage(folder).free
     if size > free:

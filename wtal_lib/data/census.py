@@ -19,8 +19,7 @@ QUANTITIES = ("length", "gap", "instances", "duration", "foreground")
 def instances(annotations: Annotations) -> pd.DataFrame:
     """A row an instance, video by video: video, subset, class, start, stop, length and the gap before it (seconds).
 
-    The gap reaches back to where the last earlier instance of any class stops, and is 0 where they overlap; the first
-    instance of a video has none (nan).
+    The gap reaches back to the last earlier stop of any class, 0 in an overlap; nan for a video's first instance.
     """
     rows = [
         (video.name, video.subset, video.instance_labels[i], *map(float, video.segments[i]))
@@ -105,12 +104,9 @@ def mismatches(annotations: Annotations, packs: Iterable[Pack] = ()) -> pd.DataF
 
 
 def apart(a_n: np.ndarray, b_m: np.ndarray) -> float:
-    """Largest distance in [0, 1] between the cumulative shares of two samples (Kolmogorov-Smirnov statistic).
+    """Largest distance in [0, 1] between the cumulative shares of two samples (Kolmogorov-Smirnov); nan is left out.
 
-    0 for samples that are distributed alike, 1 for samples that do not overlap; nan values are left out.
-
-    Raises:
-        ValueError: A sample without finite values.
+    Raises ValueError: a sample without finite values.
     """
     a_n, b_m = (np.sort(x[np.isfinite(x)]) for x in (np.asarray(a_n, float), np.asarray(b_m, float)))
     if not (len(a_n) and len(b_m)):

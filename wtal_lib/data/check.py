@@ -41,12 +41,9 @@ Report = dict[str, Any]
 def check(root: str | Path, dataset: str | None = None, cache: str | Path | None = None) -> Report:
     """Findings about each dataset in a data root: ``annotations``, ``features``, ``protocols`` and ``problems``.
 
-    Packs that were never opened are indexed on the way. ``problems`` is empty if a run would find all it needs on the
-    disk; without ``dataset``, the report covers those of which anything is there.
-
-    Raises:
-        FileNotFoundError: ``root`` does not exist.
-        ValueError: Unknown dataset.
+    Packs are indexed on the way. ``problems`` is empty if a run would find all it needs; without ``dataset``, the
+    report covers those of which anything is there. Raises FileNotFoundError for no such ``root``, ValueError for the
+    dataset.
     """
     found = {name: _dataset(root, name, cache) for name in ([dataset] if dataset else DATASETS)}
     there = {name: report for name, report in found.items() if report["annotations"] or report["features"]}

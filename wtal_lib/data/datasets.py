@@ -91,22 +91,14 @@ PROTOCOLS: dict[str, Protocol] = {one.name: one for dataset in DATASETS.values()
 
 
 def get_dataset(name: str) -> Dataset:
-    """The dataset of that name.
-
-    Raises:
-        ValueError: Unknown dataset; the message lists them.
-    """
+    """The dataset of that name. Raises ValueError: unknown dataset; the message lists them."""
     if name not in DATASETS:
         raise ValueError(f"unknown dataset {name!r}; choose one of {', '.join(DATASETS)}")
     return DATASETS[name]
 
 
 def protocol(name: str) -> Protocol:
-    """The protocol of that name.
-
-    Raises:
-        ValueError: Unknown protocol; the message lists them.
-    """
+    """The protocol of that name. Raises ValueError: unknown protocol; the message lists them."""
     if name not in PROTOCOLS:
         raise ValueError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

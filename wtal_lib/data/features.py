@@ -142,12 +142,8 @@ def find_pack(
 
     Of several, W-TALC comes before CoLA before ActionFormer, our own VLP packs before foreign ones, then by name;
     ``model`` picks the one whose folder has that name. ``fps`` and ``stride`` (frames from row to row) overrule the
-    layout's rate or the inferred one.
-
-    Raises:
-        FileNotFoundError: There is none; the message lists what was looked for and where to get one.
-        ValueError: Its files are broken, hold NaN, differ in width, or do not fit the annotations.
-        OSError: The cache cannot be written.
+    layout's rate. Raises FileNotFoundError for none, ValueError for broken, non-finite or ill-fitting files, OSError
+    for a cache that cannot be written.
     """
     found = found_packs(root, dataset, kind, annotations)
     source = next((source for source in found if model in (None, source.path.name)), None)
@@ -169,11 +165,7 @@ def find_pack(
 
 
 def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
-    """The pack of a source, through its cache in ``folder``; features that cannot be used are its ``faults``.
-
-    Raises:
-        ValueError: It cannot be read at all, or its rate is unknown.
-    """
+    """The pack of a source, through its cache in ``folder``; ValueError if it is unreadable, or of unknown rate."""
     names = _names(annotations)
     where = hashlib.blake2b(str(source.path.resolve()).encode(), digest_size=4).hexdigest()
     stem = f"{annotations.dataset}-{source.kind}-{source.layout}-{where}"

@@ -43,11 +43,7 @@ def readable(path: Path, expected: str, remedy: str) -> Iterator[None]:
 
 
 def header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Shape, Fortran order, dtype and offset of the data, of an open ``.npy`` file.
-
-    Raises:
-        ValueError: Not such a header, or it claims another number of bytes than the file holds.
-    """
+    """Shape, Fortran order, dtype and data offset of an open ``.npy``; ValueError for none, or another size."""
     start = io.BytesIO(file.read(16 * 1024))  # a header is at most 10,000 characters; longer claims just run dry
     version = np.lib.format.read_magic(start)
     if version not in ((1, 0), (2, 0)):
@@ -63,11 +59,7 @@ def header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
 
 
 def read_array(path: Path, expected: str, remedy: str, kinds: str) -> np.ndarray:
-    """The array of a plain ``.npy`` file, whose dtype is of one of ``kinds``, numpy's letters.
-
-    Raises:
-        UnreadableError: Anything else, before its claimed size is allocated.
-    """
+    """The array of a ``.npy`` of dtype ``kinds``, numpy's letters; UnreadableError before a false size is allocated."""
     with readable(path, expected, remedy), open(path, "rb") as file:
         shape, fortran, dtype, offset = header(file)
         if dtype.kind not in kinds or dtype.itemsize == 0:
@@ -79,12 +71,9 @@ def read_array(path: Path, expected: str, remedy: str, kinds: str) -> np.ndarray
 def read_objects(
     path: Path, expected: str, remedy: str, on_array: Callable[[np.ndarray], Any] | None = None
 ) -> list[Any]:
-    """The rows of an object array ``.npy``: numbers, bytes, text, arrays and nested lists of them.
+    """The rows of an object array ``.npy``: numbers, bytes, text, arrays and nested lists of them; runs no code.
 
-    ``on_array`` is handed each array as it is read, and its result stands in the array's place.
-
-    Raises:
-        UnreadableError: Truncated, cyclic or hostile; nothing that the file names is imported or called.
+    ``on_array`` takes each array as it is read, and its result stands there. Raises UnreadableError.
     """
     with readable(path, expected, remedy), open(path, "rb") as file:
         shape, _, dtype, offset = header(file)
@@ -98,11 +87,7 @@ def read_objects(
 
 
 def read_json(path: Path, expected: str, remedy: str) -> Any:
-    """The content of a json file.
-
-    Raises:
-        UnreadableError: No json, nested too deeply, or larger than :data:`MAX_JSON`.
-    """
+    """The content of a json file; UnreadableError for no json, nested too deeply, or beyond :data:`MAX_JSON`."""
     with readable(path, expected, remedy):
         if path.stat().st_size > MAX_JSON:
             raise ValueError(f"it takes {path.stat().st_size} bytes, more than {MAX_JSON}")

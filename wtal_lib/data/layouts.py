@@ -75,8 +75,7 @@ def read_wtalc(folder: Path, dataset: str) -> Reading:
 def read_database(path: Path, dataset: str) -> Reading:
     """A json database: CoLA's ``gt.json``, ActionFormer's and OpenTAD's, ActivityNet's own, or one keyed by video.
 
-    Segments may be strings. Videos without annotations (ActivityNet's testing set) are left out, and ActivityNet 1.3 is
-    cut to the 100 classes of 1.2.
+    Videos without annotations (ActivityNet's testing set) are left out; ActivityNet 1.3 is cut to 1.2's 100 classes.
     """
     content, known = read_json(path, "a json database of videos", REMEDY), get_dataset(dataset)
     with readable(path, "a json object with a `database` of videos, each with subset and annotations", REMEDY):
@@ -129,11 +128,7 @@ def read_class_texts(folder: Path, dataset: str) -> Reading:
 
 
 def read_column(path: Path, kinds: str, count: int | None = None) -> list[Any]:
-    """A column of W-TALC annotations: names (``kinds`` SU), numbers (iuf) or lists (O), ``count`` of them if given.
-
-    Raises:
-        UnreadableError: Anything else.
-    """
+    """W-TALC's column of names (``kinds`` SU), numbers (iuf) or lists (O), ``count`` if given; else UnreadableError."""
     what = {"SU": "names", "iuf": "numbers", "O": "rows"}[kinds]
     if kinds == "O":
         found = read_objects(path, "an object array of lists, as in the W-TALC annotations", REMEDY)
@@ -161,11 +156,7 @@ def read_ambiguous(folder: Path, known: set[str]) -> tuple[dict[str, np.ndarray]
 
 
 def segment_table(pairs: Any, count: int) -> np.ndarray:
-    """(m, 2) float64 table of ``count`` pairs of numbers or numeric strings.
-
-    Raises:
-        ValueError: Another number of them, no pairs, not finite, negative, or a stop before its start.
-    """
+    """(m, 2) float64 of ``count`` pairs of numbers or numeric strings that run forward from 0; else ValueError."""
     rows = pairs.tolist() if isinstance(pairs, np.ndarray) else pairs
     if not isinstance(rows, list) or len(rows) != count:
         raise ValueError(f"there are {len(rows) if isinstance(rows, list) else 'no'} segments for {count} labels")

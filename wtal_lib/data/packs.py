@@ -88,11 +88,7 @@ class Source:
         return resampled(rows, native, grid, grid.count(native.step * len(rows))).astype(rows.dtype)
 
     def infer_grid(self, durations: dict[str, float]) -> str:
-        """Set the grid whose rate fits rows and ``durations`` (seconds, by id) of most videos; a remark on a rare rate.
-
-        Raises:
-            ValueError: No duration is known.
-        """
+        """Set the grid that fits rows and ``durations`` (s, by id); a remark on a rare rate. ValueError for none."""
         rates = []
         for key in (key for key, duration in durations.items() if duration > 0):
             with suppress(ValueError, IndexError), open(self.files[key][0], "rb") as file:
@@ -111,11 +107,9 @@ class Source:
 
 
 def found_packs(root: str | Path, dataset: str, kind: str, annotations: Annotations) -> Iterator[Source]:
-    """Every pack of a kind in a data root, in the order in which they are preferred.
+    """Every pack of a kind in a data root, the preferred first.
 
-    Raises:
-        ValueError: Unknown kind or dataset, or an unreadable ``meta.json``.
-        FileNotFoundError: ``root`` does not exist.
+    Raises ValueError for an unknown kind or dataset and a broken ``meta.json``, FileNotFoundError for no such ``root``.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of features {kind!r}; choose one of {', '.join(KINDS)}")

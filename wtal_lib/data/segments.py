@@ -135,10 +135,7 @@ def runs(mask_t: Bool[np.ndarray, " t"]) -> Int[np.ndarray, "r 2"]:
 
 
 def rounded(segments_m2: Float[np.ndarray, "m 2"], grid: Grid = I3D_GRID) -> Float[np.ndarray, "m 2"]:
-    """Segments with both ends rounded to a snippet boundary, in seconds; short ones collapse to no length.
-
-    Matches ``round(t * 25 / 16)`` of the CO2-Net family (MM2021-CO2-Net, ``eval/eval_detection.py``): ties go to even.
-    """
+    """Segments (s) with both ends at the nearest snippet boundary, ties to even: CO2-Net's ``eval_detection.py``."""
     return grid.seconds(np.rint(grid.position(segments_m2)))
 
 
@@ -148,10 +145,7 @@ def resampled(
     """``snippets`` rows on ``target``, float32: the mean of the ``source`` rows each overlaps, weighted by the overlap.
 
     On a finer target, the row at the snippet's middle; beyond the last row, that row again. Means of unit rows are
-    shorter than unit.
-
-    Raises:
-        ValueError: No rows.
+    shorter than unit. Raises ValueError: no rows.
     """
     if not len(features_td):
         raise ValueError("expected at least one row to resample, got none; leave empty videos out")

@@ -31,10 +31,8 @@ def write_vlp_pack(
 ) -> None:
     """Write a pack into ``folder``: the features of each video as they come, ``text.npy``, at last ``meta.json``.
 
-    Each file appears whole or not at all; without ``meta.json``, what a killed run leaves is no pack.
-
-    Raises:
-        ValueError: Meta data, text and features do not fit each other, or a video's name is no file name.
+    Each file appears whole or not at all. Raises ValueError for parts that do not fit, and names that are no file
+    names.
     """
     folder, shape = Path(folder), (len(meta.get("classes", ())), meta.get("embed_dim"))
     if missing := ", ".join(name for name in META if name not in meta):
@@ -55,11 +53,7 @@ def write_vlp_pack(
 
 
 def read_meta(path: Path) -> tuple[dict[str, Any], Grid]:
-    """The content of a pack's ``meta.json``, and the snippet grid it names.
-
-    Raises:
-        UnreadableError: It lacks one of :data:`META`, or is something else.
-    """
+    """A pack's ``meta.json`` and its snippet grid; UnreadableError where one of :data:`META` is missing or odd."""
     expected = f"the json of a VLP pack, with {', '.join(META)}"
     meta = read_json(path, expected, REMEDY)
     with readable(path, expected, REMEDY):
@@ -70,11 +64,7 @@ def read_meta(path: Path) -> tuple[dict[str, Any], Grid]:
 
 
 def read_text_rows(folder: Path, meta: dict[str, Any], classes: Sequence[str], width: int) -> Float[np.ndarray, "c e"]:
-    """Text rows of ``classes``, in their order, float32, as wide as the pack's features.
-
-    Raises:
-        UnreadableError: The pack lacks a class, or its text does not fit its meta data and features.
-    """
+    """Text rows (float32) of ``classes``, in order, ``width`` columns; UnreadableError where these do not fit."""
     path, shape = folder / "text.npy", (len(meta["classes"]), width)
     expected = f"finite text rows {shape}, as wide as the features, one for each class"
     text = read_array(path, expected, REMEDY, "f").astype(np.float32)

@@ -15,10 +15,7 @@ from wtal_lib.data.files import replacing
 
 
 def write_wtalc_pack(folder: Path, annotations: Annotations, rows: Callable[[str], np.ndarray]) -> None:
-    """Write ``<name>-Annotations/*.npy`` and ``<name>-I3D-JOINTFeatures.npy`` into ``folder``, each whole.
-
-    ``rows`` gives the (t, d) features of a video by name; it is called video by video, and one array is held at a time.
-    """
+    """Write annotations and joint features as W-TALC has them; ``rows(name)`` gives (t, d), one array at a time."""
     prefix = get_dataset(annotations.dataset).wtalc_prefix
     for name, column in _columns(annotations).items():
         with replacing(folder / f"{prefix}-Annotations" / f"{name}.npy") as file:

@@ -35,10 +35,7 @@ def quantiles_by_bin(
     ylabel: str,
     ax: Axes | None = None,
 ) -> Axes:
-    """Shares of instances by bin and branch: the median (dot), the middle half (bar) and the middle 90 % (line).
-
-    ``values`` may hold nan, which is left out; below each bin stands the number of instances that remain.
-    """
+    """Median (dot), middle half (bar) and middle 90 % (line) of shares by bin and branch; n instances are not nan."""
     ax = draw.single(ax, 0.5, 2.5)
     wide = pd.DataFrame({LABELS.get(name, name): 100 * value_m for name, value_m in values.items()})
     long = wide.assign(bin=bin_m).melt("bin")
@@ -123,9 +120,8 @@ def change_by_class(
 ) -> list[Axes]:
     """Mean of each class before (hollow) and after (full), a panel a measure, ordered by the first measure's change.
 
-    Both hold, under the measure's name, the value by class: ``{"covered by CBP (%)": {class: share}}``; the colour is
-    that of the branch in the name, and the axis tells which way is better. Beyond ``rows`` classes those that change
-    most either way are shown.
+    Both hold the value by measure and class: ``{"covered by CBP (%)": {class: share}}``; the colour is that of the
+    branch in the name. Beyond ``rows`` classes those that change most either way are shown.
     """
     first = next(iter(before))
     order = sorted(before[first], key=lambda name: before[first][name] - after[first][name])
@@ -143,10 +139,7 @@ def change_by_class(
 
 
 def instances_found(shares: Mapping[str, Mapping[str, float]], ax: Axes | None = None) -> Axes:
-    """Instances found by both branches, by one alone or by neither, percent; a bar a stage.
-
-    Dashed: where ``neither`` would begin if the two branches missed independently of each other (``by chance``).
-    """
+    """Instances (%) found by both branches, one or neither, a bar a stage; dashed: ``neither`` if independent."""
     ax = draw.single(ax, 0.75, 0.8 + 0.42 * len(shares))
     frame = 100 * pd.DataFrame(shares).T
     draw.stacked(ax, frame[list(FOUND)], FOUND, across=True)

@@ -32,10 +32,9 @@ PANELS = {
 
 
 def classes(table: pd.DataFrame, rows: int = 30, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Instances by class and subset, and quartiles of their length in seconds, from the longest class to the shortest.
+    """Instances by class and subset, and quartiles of their length (s), of :func:`wtal_lib.data.census.by_class`.
 
-    ``table`` as of :func:`wtal_lib.data.census.by_class`. Beyond ``rows`` classes the longest and the shortest are
-    shown. Two axes.
+    Longest class first; beyond ``rows`` classes the longest and the shortest are shown. Two axes.
     """
     table = table.sort_values("length_median", ascending=False, kind="stable")
     counts, lengths = draw.panels(axes, 2, 1 + 0.165 * min(len(table), rows), sharey=True, width_ratios=[1, 1.25])
@@ -55,10 +54,7 @@ def classes(table: pd.DataFrame, rows: int = 30, axes: Sequence[Axes] | None = N
 
 
 def videos(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Histograms over the videos of each subset: duration, number of instances and share of foreground.
-
-    ``table`` as of :func:`wtal_lib.data.census.videos`; dashed: medians.
-    """
+    """Histograms of duration, instances and foreground of :func:`wtal_lib.data.census.videos`; dashed: medians."""
     axes = draw.panels(axes, 3, 2.2)
     known = table["duration"][table["duration"] > 0].tolist() or [1.0, 10.0]
     bins = {
@@ -84,11 +80,10 @@ def videos(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes
 
 
 def feature_lengths(table: pd.DataFrame, step: float, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Seconds covered by features minus the video's duration, in snippets of ``step`` seconds.
+    """Seconds covered by features minus the video's duration, in snippets of ``step`` seconds, cut at ±10.
 
-    Left a dot a video against its duration, where a wrong frame rate shows as a slope; right their histogram.
-    Differences beyond 10 snippets lie on the edge. ``table`` as of :func:`wtal_lib.data.census.videos` with a pack's
-    lengths; videos without features are counted in the legend alone.
+    Left a dot a video against its duration, where a wrong frame rate shows as a slope; right their histogram. ``table``
+    as of :func:`wtal_lib.data.census.videos` with a pack's lengths.
     """
     against, number = draw.panels(axes, 2, 2.6, width_ratios=[1.8, 1], sharey=True)
     there = table[table["snippets"] > 0]
@@ -110,13 +105,7 @@ def feature_lengths(table: pd.DataFrame, step: float, axes: Sequence[Axes] | Non
 
 
 def mismatches(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Number of videos or instances that do not fit, a bar a kind.
-
-    ``table`` as of :func:`wtal_lib.data.census.mismatches`.
-
-    Raises:
-        ValueError: the table is empty.
-    """
+    """Bars of a :func:`wtal_lib.data.census.mismatches` table, one a kind; ValueError where it is empty."""
     if table.empty:
         raise ValueError("mismatches needs at least one kind, with 0 where none was found")
     ax = draw.single(ax, 1, 0.26 * len(table) + 0.9)
@@ -130,9 +119,9 @@ def mismatches(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def structures(
     table: pd.DataFrame, apart: Mapping[str, float] | None = None, axes: Sequence[Axes] | None = None
 ) -> list[Axes]:
-    """Cumulative distribution of each quantity of the temporal structure, real and drawn in the same axes.
+    """Cumulative distribution of each quantity, real and drawn (:func:`wtal_lib.data.census.quantiles`).
 
-    ``table`` as of :func:`wtal_lib.data.census.quantiles`; the distances in ``apart`` become the panels' titles.
+    The distances in ``apart`` become the panels' titles.
     """
     axes = draw.panels(axes, len(PANELS), 2.2, rows=2)
     style: dict[str, Any] = {"hue": "origin", "palette": ORIGINS, "style": "origin", "lw": 1.8}
@@ -150,10 +139,7 @@ def structures(
 
 
 def timelines(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Videos as rows, instances as bars in seconds; one panel an origin, all on one scale.
-
-    ``table`` holds :func:`wtal_lib.data.census.timelines` of each origin, and a column ``origin``.
-    """
+    """Videos as rows, instances as bars (s), of :func:`wtal_lib.data.census.timelines`; a panel an ``origin``."""
     origins = table["origin"].unique()
     axes = draw.panels(axes, len(origins), 2.8)
     for ax, origin in zip(axes, origins, strict=True):

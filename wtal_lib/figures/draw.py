@@ -121,10 +121,7 @@ def changes(ax: Axes, place: np.ndarray, ends: Sequence[np.ndarray], shade: str,
 
 
 def place_labels(ax: Axes, points: Sequence[tuple[float, float]], texts: Mapping[int, str]) -> list[Annotation]:
-    """Write ``texts`` beside the points of their index where they cover no point, no other text and no edge.
-
-    The first texts choose first: the nearest free place of 32; a fine line leads to their point.
-    """
+    """Write ``texts`` beside the points of their index, at the nearest of 32 places that covers nothing drawn."""
     cast(Figure, ax.figure).draw_without_rendering()  # settles the layout that distances are measured in
     taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in ax.transData.transform(points)]
     taken += [legend.get_window_extent() for legend in [ax.get_legend()] if legend]

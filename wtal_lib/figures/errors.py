@@ -34,8 +34,8 @@ def protocols(
 ) -> list[Axes]:
     """The same detections under every protocol: mean mAP, and by tIoU the difference from the first protocol.
 
-    Names that differ in the ambiguous filter only share a colour; the filtered one is hollow and dashed. The largest
-    difference is written beside its point. Axes span at least 2 points: a small difference looks small.
+    Names that differ in the ambiguous filter only share a colour; the filtered one is hollow and dashed. Axes span at
+    least 2 points: a small difference looks small.
     """
     means, gains = draw.panels(axes, 2, 1.3 + 0.2 * max(len(names), 4), width_ratios=[1, 1.5])
     bases = [name.removesuffix("-ambiguous") for name in names]
@@ -66,9 +66,9 @@ def class_ap(
     rows: int = 30,
     ax: Axes | None = None,
 ) -> Axes:
-    """Average precision of each class, a bar a tIoU over one another, best class first, the mean on top.
+    """Average precision of each class, a bar a tIoU, best class first, the mean on top; classes of nan are left out.
 
-    Beyond ``rows`` classes the best and the worst are shown. Classes without instances (nan) are left out.
+    Beyond ``rows`` classes the best and the worst are shown.
     """
     table = pd.DataFrame(100 * ap_ck, index=list(classes)).dropna()
     table = table.loc[table.mean(axis=1).sort_values(ascending=False, kind="stable").index]
@@ -102,7 +102,7 @@ def verdicts(
     other_o2: Float[np.ndarray, "o 2"] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """One class in one video: ground truth on top, below it the detections from the best down, coloured by verdict.
+    """Ground truth of one class in one video (s), below it its detections, best first, coloured by verdict.
 
     Instances of other classes, which explain a confusion or a wrong class, are hollow.
     """
@@ -141,8 +141,7 @@ def miss_rates(
 ) -> list[Axes]:
     """Share of instances that no detection found, by bin of each quantity, with Wilson's 95 % interval; dashed: of all.
 
-    ``rates`` holds, under the quantity and its unit, the names of its bins, the rate and the number of instances of
-    each (:func:`wtal_lib.score.diagnose.rate_by_bin`).
+    ``rates``: by quantity the names, rates and counts of its bins (:func:`wtal_lib.score.diagnose.rate_by_bin`).
     """
     axes = draw.panels(axes, len(rates), 2.4, sharey=True, width_ratios=[len(names) for names, _, _ in rates.values()])
     for ax, (quantity, (names, rate_b, count_b)) in zip(axes, rates.items(), strict=True):

@@ -30,8 +30,8 @@ def dot_plot(
 ) -> Axes:
     """Rows of scores: each seed a hollow dot, their mean a full one with its standard deviation.
 
-    ``heads`` puts a heading over the row that it names. A band of half-width ``spread`` (points) lies about the mean of
-    ``base``: a row whose mean lies inside it does not differ from it.
+    ``heads`` puts a heading over the row that it names; a band of half-width ``spread`` (points) lies about the mean of
+    ``base``.
     """
     heads = {row: f"{head}\u200b" for row, head in (heads or {}).items()}  # no head may equal a row's name
     names = [name for row in values for name in (heads.get(row), row) if name]
@@ -112,10 +112,9 @@ def training_curves(curves: pd.DataFrame, warmup: float = 0, axes: Sequence[Axes
 
 
 def thresholds(grid: pd.DataFrame, *, title: str, default: tuple[float, float], ax: Axes | None = None) -> Axes:
-    """Heat map over background thresholds (index, lowest at the bottom) and foreground thresholds (columns); percent.
+    """Heat map (%) over background (index) and foreground (columns) thresholds; the ``default`` cell is framed.
 
-    The cell of the ``default`` thresholds is framed and the colours are centred on it, at least 10 points wide, so that
-    what differs little looks alike.
+    Colours are centred on it and span at least 10 points, so that what differs little looks alike.
     """
     ax = draw.single(ax, 0.4, 2.2)
     cells = grid.astype(float).sort_index(ascending=False)
@@ -135,8 +134,7 @@ def thresholds(grid: pd.DataFrame, *, title: str, default: tuple[float, float], 
 def label_quality(frame: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
     """Precision, recall and share of the pseudo-labels over training, a panel each; bands are standard deviations.
 
-    ``frame`` has the columns student, kind, updates and those three quantities: blue for the labels that CBP is trained
-    on (F steps), vermilion for VLP's (B steps); foreground solid, background dashed.
+    ``frame`` has the columns student, kind, updates and those three; foreground solid, background dashed.
     """
     axes = draw.panels(axes, 3, 2.5)
     students = {student: COLOURS[student] for student in ("cbp", "vlp")}
@@ -155,8 +153,8 @@ def label_quality(frame: pd.DataFrame, axes: Sequence[Axes] | None = None) -> li
 def published(table: pd.DataFrame, marked: str, ours: Sequence[float] = (), ax: Axes | None = None) -> Axes:
     """Published methods by year and mean mAP, the best of each year named, the ``marked`` method in colour.
 
-    ``table`` has the columns method, year, extra (whether more than video labels is used) and mean. ``ours`` (a score a
-    seed) belongs here only where it rests on real features.
+    ``table`` has the columns method, year, extra (trained on more than video labels) and mean; ``ours`` is a score a
+    seed.
     """
     ax = draw.single(ax, 0.85, 3)
     known = table.dropna(subset="mean").reset_index(drop=True)
@@ -189,12 +187,9 @@ def published(table: pd.DataFrame, marked: str, ours: Sequence[float] = (), ax: 
 
 
 def intervals(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Forest plot: a difference a row with its 95 % interval, in the order given; full where the interval excludes 0.
+    """Forest plot of the differences (points of mAP) in row, difference, low, high; full where the interval excludes 0.
 
-    ``frame`` has the columns row, difference, low and high, in points of mAP.
-
-    Raises:
-        ValueError: no row, a column is missing, or an interval does not hold its difference.
+    Raises ValueError: no row, a column is missing, or an interval does not hold its difference.
     """
     columns, expected = ["row", "difference", "low", "high"], "expected a table with the columns"
     if frame.empty or not {*columns} <= {*frame}:

@@ -31,10 +31,10 @@ def timeline(
     detections: Mapping[str, Detections] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """One class in one video: ground truth, then a lane a branch with its class activation and its detections.
+    """One class in one video: ground truth (shaded in all lanes), then a lane a branch with its CAS and detections.
 
-    ``curves`` hold one value in [0, 1] a snippet of ``step`` seconds; ``detections`` those of this video and class by
-    branch, the darker the higher they score, with the score where there is room. Ground truth shades all lanes.
+    ``curves`` hold one value in [0, 1] a snippet of ``step`` seconds; ``detections`` are of this video and class, the
+    darker the higher they score, with the score where there is room.
     """
     found = detections or {}
     names = list(dict.fromkeys([*curves, *found]))
@@ -66,10 +66,7 @@ def pseudo_labels(
     student: str,
     ax: Axes | None = None,
 ) -> Axes:
-    """Pseudo-labels of one class in one video: the confidence, its two thresholds, and the labels of one step.
-
-    Labels are in full colour where they agree with the ground truth, hatched where they do not.
-    """
+    """Confidence of one class in one video, its thresholds, and the labels of one step, hatched where wrong."""
     ax, end = draw.single(ax, 1, 1.8), len(confidence_t) * step
     ax.broken_barh(draw.spans(truth_m2), (-1, 3), color="0.92", lw=0, zorder=0)
     ax.broken_barh(draw.spans(truth_m2), (-0.22, 0.13), color=COLOURS["truth"])
@@ -103,10 +100,10 @@ def video_overview(
 ) -> list[Axes]:
     """One video along one time axis: film strip, ground truth where known, then a lane for each class ``shown``.
 
-    ``images`` are spread evenly over the video. A lane holds the class activation (one scale for all lanes, its end
-    written below) and the class's best segments among ``detections`` (of any videos) with their scores; its ground
-    truth shades it. ``shown`` are classes in any spelling, those unknown to the detections left out; ``step`` is the
-    length of a snippet in seconds; ``note`` is written into the figure.
+    ``images`` are spread evenly over the video. A lane holds the class activation (one scale for all) and the best
+    segments among ``detections`` (of any videos) with scores; ground truth shades it. ``shown`` are classes in any
+    spelling, unknown ones left out; ``step`` is the length of a snippet in seconds; ``note`` is written into the
+    figure.
     """
     end, (height, width) = len(activation_tc) * step, images[0].shape[:2]
     index = {prompt_name(label): i for i, label in enumerate(detections.classes)}
@@ -148,10 +145,7 @@ def safe_name(name: str) -> str:
 def frame_ages(
     age_ms: Mapping[str, Float[np.ndarray, " t"]], interval_ms: Mapping[str, float], ax: Axes | None = None
 ) -> Axes:
-    """How long each snippet's frame had been on screen at the snippet's middle, milliseconds; a row a video.
-
-    The tick at the end of a row is the interval from frame to frame; an age beyond it would mean a wrong frame.
-    """
+    """Time (ms) each frame had been on screen at its snippet's middle, a row a video; tick: the frame interval."""
     ax = draw.single(ax, 1, 0.7 + 0.28 * len(age_ms))
     for row, (name, ages) in enumerate(age_ms.items()):
         ax.hlines(row, 0, interval_ms[name], color="0.85", lw=1)

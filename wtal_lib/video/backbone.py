@@ -80,10 +80,8 @@ def fill_pack(
     ``workers`` videos are decoded at once, ``batch`` snippets go through the backbone together. Finished videos are
     skipped; a killed call loses the unfinished ones only. A video that cannot be read stops nothing: it is one of the
     ``problems``. ``say`` gets a line after each video, with the time to go by the size of the files still to be read.
-
-    Raises:
-        ValueError: ``out`` holds features of another model, weights or grid; two videos share a name.
-        OSError: the pack cannot be written (disk full); what was finished is kept.
+    Raises ValueError: ``out`` holds features of another model, weights or grid; two videos share a name; OSError: the
+    pack cannot be written (disk full); what was finished is kept.
     """
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     rate = {"fps": grid.fps, "stride": grid.stride, "embed_dim": backbone.width}
@@ -159,9 +157,9 @@ def snippets(video: Path, backbone: Backbone, grid: Grid, batch: int) -> Iterato
 def read_ahead(
     sources: Iterable[S], read: Callable[[S], Iterator[Any]], workers: int
 ) -> Generator[tuple[S, Any], None, None]:
-    """Each source with each item of ``read(source)`` in order, and with the exception that ends it, if one does.
+    """Items of ``read(source)``, in order, with their source; ``workers`` sources are read at once and mix.
 
-    Threads read the next item of ``workers`` sources at once, whose items mix, until the iterator is closed.
+    The exception that ends a source is its last item. Threads read until the iterator is closed.
     """
     end = object()
 

@@ -14,10 +14,7 @@ from wtal_lib.video.frames import videos_in
 
 
 def find_videos(given: str | Path, usual: Path, scratch: Path) -> list[Path]:
-    """The videos of ``given`` (a file or folder) where named, else of the folder ``usual``, else a drawn one.
-
-    Raises FileNotFoundError where ``given`` is named and holds no video.
-    """
+    """Videos of ``given`` (FileNotFoundError if named, but without any), else of ``usual``, else a drawn one."""
     if str(given):
         return videos_in([given])
     return videos_in([usual]) if usual.is_dir() else draw_example(scratch)

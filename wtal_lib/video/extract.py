@@ -47,10 +47,8 @@ def extract_to_pack(
 
     ``classes`` is a file of class names instead of those of ``dataset``; ``say`` gets a line after each video. With a
     ``scheduler``, as of :func:`wtal_lib.parallel.completed`, the workers of its Dask cluster share the videos,
-    :data:`SHARE` at a time; they need to see videos, weights and pack under the same paths.
-
-    Raises ValueError or OSError as :func:`wtal_lib.video.vlm.load` and :func:`extract`, for arguments that make no
-    sense, and for a scheduler that does not answer.
+    :data:`SHARE` at a time, under the same paths. Raises ValueError or OSError as :func:`wtal_lib.video.vlm.load` and
+    :func:`extract`, for arguments that make no sense, and for a scheduler that does not answer.
     """
     known = get_dataset(dataset)
     names, templates = (known.classes, known.templates) if classes is None else (read_classes(classes), TEMPLATES)
@@ -119,10 +117,9 @@ def _on_cluster(
 def extract(
     videos: Sequence[Path], out: str | Path, vlm: Vlm, classes: Sequence[str], templates: Sequence[str], **options: Any
 ) -> Extraction:
-    """Extract image embeddings of ``videos`` into the VLP pack ``out``, beside the text rows of ``classes``.
+    """Image embeddings of each snippet's middle frame into the VLP pack ``out``, beside text rows of ``classes``.
 
-    A snippet is represented by the frame shown at its middle. ``options``, result and errors as of :func:`fill_pack`;
-    ValueError also for a class name or template that cannot be used.
+    ``options``, result and errors as of :func:`fill_pack`; ValueError for an unusable class name or template.
     """
     text_ce = text_rows(vlm, classes, templates).cpu().numpy()
     backbone = image_backbone(vlm, text_ce.shape[1], classes=list(classes), templates=list(templates))

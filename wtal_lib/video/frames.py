@@ -29,10 +29,7 @@ NO_FRAME = (
 
 
 def videos_in(paths: Iterable[str | Path]) -> list[Path]:
-    """The video files among ``paths``: files as they are, folders by what is in them, in order of their names.
-
-    Raises FileNotFoundError for a path that does not exist and a folder without videos.
-    """
+    """Files as they are, folders by the videos in them, sorted; FileNotFoundError for no such path, or no video."""
     videos: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():

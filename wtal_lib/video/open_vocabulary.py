@@ -116,10 +116,7 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
 
 
 def cbp_features(root: str | Path, scorer: Scorer) -> Features:
-    """The CBP features in a data root, of the dataset that a run was trained on.
-
-    Raises FileNotFoundError where there are none, ValueError where ``scorer`` has no CBP branch.
-    """
+    """CBP features of the run's dataset in a data root; FileNotFoundError for none, ValueError without CBP branch."""
     if "cbp" not in scorer.branches:
         raise ValueError("CBP features serve the CBP branch of a trained run; name one with --checkpoint")
     dataset = scorer.config.dataset
@@ -127,10 +124,7 @@ def cbp_features(root: str | Path, scorer: Scorer) -> Features:
 
 
 def scores(pack: OpenPack, scorer: Scorer, cbp: Features | None = None) -> dict[str, VideoScores]:
-    """Scores of each video, on the grid of ``cbp`` where CBP features are given, else on the pack's.
-
-    Videos with both features are scored by both branches, fused; the others by the VLP branch alone.
-    """
+    """Scores by video, fused where it has both features, on the grid of ``cbp`` where given, else on the pack's."""
     both = {name for name in pack.files if cbp is not None and name in cbp.lengths and "cbp" in scorer.branches}
     grid, pool = pack.grid if cbp is None else cbp.grid, scorer.config.training.pool
 

@@ -85,10 +85,7 @@ def encode_text(vlm: Vlm, texts: Sequence[str]) -> Float[Tensor, "n e"]:
 
 
 def learner_for(meta: dict[str, Any], names: Sequence[str], device: str = "cpu", **form: Any) -> PromptLearner:
-    """Learnable prompts through the text tower of the model that made a VLP pack, by the pack's ``meta.json``.
-
-    ``form`` and errors as of :func:`prompt_learner` and :func:`wtal_lib.video.vlm.load`.
-    """
+    """The :func:`prompt_learner` of the text tower that made a VLP pack, by the pack's ``meta.json``."""
     seed = meta.get("origin", {}).get("seed", 0)
     return prompt_learner(load(meta["model"], meta["pretrained"], device, seed=seed, text_only=True), names, **form)
 
@@ -175,10 +172,7 @@ def pack(model: Any, tokens_cl: Int[Tensor, "c l"]) -> Packed | None:
 
 
 def _rows(model: Any, tokens_cl: Int[Tensor, "c l"], packed: Packed | None, *learnt: Tensor) -> Float[Tensor, "c e"]:
-    """Unit float32 rows of prompts; ``learnt`` is where context vectors stand (c, l), and these vectors (k, w).
-
-    Packed, it is open_clip's text forward with the last norm on the pooled tokens only.
-    """
+    """Unit float32 rows, as of open_clip; ``learnt``: where context vectors stand (c, l), and these (k, w)."""
     tower = text_tower(model)
 
     def put(word_clw: Tensor) -> Tensor:

@@ -33,10 +33,7 @@ _LIBRARY: list[torch.library.Library] = []  # schemas live as long as their libr
 
 
 def import_open_clip() -> ModuleType:
-    """Import ``open_clip``, also where torchvision's compiled half does not fit the installed torch.
-
-    There its import fails with ``operator torchvision::nms does not exist``; the missing operators are declared first.
-    """
+    """Import ``open_clip``, with the operators declared that a torchvision built for another torch does not bring."""
     spec = importlib.util.find_spec("torchvision")
     if spec is not None and spec.origin is not None and not _LIBRARY:
         for compiled in Path(spec.origin).parent.glob("_C*"):
