@@ -20,15 +20,8 @@ from wtal_lib.runs.sweep import Task
 from wtal_lib.settings import replaced
 from wtal_lib.studies.tables import finished, score
 
-STEPS = {
-    "late fusion": "late_fusion",
-    "B only": "b_only",
-    "F only": "f_only",
-    "full": "full",
-    "joint": "joint",
-    "literal": "literal",
-}
-"Rows of the main comparison, and their preset: late fusion is neither B nor F, joint both in every step"
+STEPS = ("late fusion", "B only", "F only", "full", "joint", "literal")
+"Rows of the main comparison, each a preset: late fusion is neither B nor F, joint both in every step"
 
 MAIN = ("late_fusion", "full", "supervised", "vanilla_vlp")
 "Presets of the main table; its CBP and VLP lines are the branches of late_fusion"
@@ -45,15 +38,13 @@ WIDE = ("turns of half the length", "twice as heavy", "transformer")
 SETTINGS = ("vlp_weak", "cbp_weak", "middle", "cbp_strong", "vlp_strong")
 "Difficulties of the simulated world, of which no threshold was tuned to a single one"
 
-Changes = Mapping[str, object]
-
 
 @dataclass(frozen=True)
 class Row:
     """One run of a question."""
 
     row: str
-    "what it is called in the question's table"
+    "its name in the question's table"
     config: Config
     setting: str = "middle"
     "difficulty, where features are simulated"
@@ -70,23 +61,18 @@ def presets(names: Sequence[str], dataset: str, profile: str, seeds: Sequence[in
 
     They keep their detections, to be resampled, and the first of :data:`CURVED` their networks, to be replayed.
     """
-    return [
-        Row(
-            name,
-            preset(name, dataset, profile, seed),
-            curve=name in CURVED,
-            keep=("detections", "networks") if name in CURVED and seed == seeds[0] else ("detections",),
-        )
-        for name in names
-        for seed in (seeds[:1] if name == "vanilla_vlp" else seeds)
-    ]
+    rows = []
+    for name in names:
+        for seed in seeds[:1] if name == "vanilla_vlp" else seeds:
+            keep = ("detections", "networks") if name in CURVED and seed == seeds[0] else ("detections",)
+            rows.append(Row(name, preset(name, dataset, profile, seed), curve=name in CURVED, keep=keep))
+    return rows
 
 
 def steps(dataset: str, profile: str, seeds: Sequence[int]) -> list[Row]:
     """:data:`STEPS` with every seed, without training curves."""
-    named = presets(list(STEPS.values()), dataset, profile, seeds)
-    rows = {name: row for row, name in STEPS.items()}
-    return [replace(row, row=rows[row.row], curve=False) for row in named]
+    names = {row.lower().replace(" ", "_"): row for row in STEPS}
+    return [replace(row, row=names[row.row], curve=False) for row in presets(list(names), dataset, profile, seeds)]
 
 
 def sides(dataset: str, profile: str, seed: int, *, wide: bool = False, context: bool = False) -> list[Row]:
@@ -97,7 +83,7 @@ def sides(dataset: str, profile: str, seed: int, *, wide: bool = False, context:
     """
     base = preset("full", dataset, profile, seed)
     rounds, period = base.schedule.rounds, base.schedule.period
-    asked: dict[str, dict[str, Changes]] = {
+    asked: dict[str, dict[str, dict[str, object]]] = {
         "schedule": {
             "F before B": {"schedule__order": "fb"},
             "turns of twice the length": {"schedule__period": 2 * period, "schedule__rounds": max(1, rounds // 2)},
@@ -125,7 +111,7 @@ def sides(dataset: str, profile: str, seed: int, *, wide: bool = False, context:
     rows = [Row("full", base)]
     for question, changes in asked.items():
         names = [name for name in changes if wide or name not in WIDE][: 1 if profile == "ci" and not wide else None]
-        rows += [Row(name, replaced(base, **dict(changes[name])), question=question) for name in names]
+        rows += [Row(name, replaced(base, **changes[name]), question=question) for name in names]
     return rows
 
 
@@ -149,9 +135,8 @@ def thresholds(dataset: str, profile: str, seed: int, *, wide: bool = False) -> 
 def threshold_pairs(rows: Sequence[Row]) -> pd.DataFrame:
     """The thresholds of each row: below (background), above (foreground)."""
     labels = [row.config.pseudo_labels for row in rows]
-    return pd.DataFrame(
-        {"below": [one.background_below for one in labels], "above": [one.foreground_above for one in labels]}
-    )
+    pairs = [(one.background_below, one.foreground_above) for one in labels]
+    return pd.DataFrame(pairs, columns=["below", "above"])
 
 
 def brief(dataset: str, profile: str, seed: int) -> Config:

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from wtal_lib.data.segments import Detections, tiou
 from wtal_lib.figures.style import FULL_WIDTH
 from wtal_lib.figures.video import timeline
-from wtal_lib.method.localize import localize
+from wtal_lib.method.localize import localize, min_max
 from wtal_lib.runs.experiment import Experiment, Scores
 
 
@@ -64,10 +64,8 @@ class Explorer:
         self.config = config = task.config.localize
         self.truth: dict[str, dict[str, np.ndarray]] = {}
         for video in (task.data.annotations.videos[name] for name in next(iter(scores.values()))):
-            label_m = np.array(video.instance_labels)
-            self.truth[video.name] = {
-                label: video.segments[label_m == label] for label in dict.fromkeys(label_m.tolist())
-            }
+            labels = video.instance_labels
+            self.truth[video.name] = {each: video.segments[np.array(labels) == each] for each in dict.fromkeys(labels)}
         first = next(iter(self.truth))
         style = {"description_width": "11em"}
         share: dict[str, Any] = {"min": 0.0, "max": 1, "step": 0.05}
@@ -92,8 +90,8 @@ class Explorer:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The widgets for a front end that has them, the picture for one that has not."""
-        data = self.view._repr_mimebundle_(**options)
-        data = data[0] if isinstance(data, tuple) else data
+        shown = self.view._repr_mimebundle_(**options)
+        data = shown[0] if isinstance(shown, tuple) else shown
         return {**data, "text/plain": self._fit(), "image/png": self.picture()}
 
     def _video_changed(self, _: object) -> None:
@@ -124,10 +122,8 @@ class Explorer:
     def picture(self) -> bytes:
         """The timeline that the widgets ask for, PNG."""
         video, label = self.widgets["video"].value, self.widgets["label"].value
-        c, curves = self.classes.index(label), {}
-        for branch, videos in self.scores.items():
-            cas_t = videos[video].cas_tc[:, c]
-            curves[branch] = (cas_t - cas_t.min()) / max(float(np.ptp(cas_t)), 1e-9)
+        c = self.classes.index(label)
+        curves = {branch: min_max(videos[video].cas_tc[:, [c]])[:, 0] for branch, videos in self.scores.items()}
         figure = Figure(figsize=(FULL_WIDTH, 0.9 + 0.78 * len(curves)), layout="constrained")
         ax = timeline(self.truth[video][label], curves, self.grid.step, self.detections(), figure.add_subplot())
         ax.set_title(f"{label} in {video}")

@@ -35,20 +35,14 @@ RULES: dict[str, dict[str, dict[str, object]]] = {
         "sum, 70 % CBP": {"cbp_share": 0.7},
         "sum, 30 % CBP": {"cbp_share": 0.3},
     },
-    "cut levels": {
-        "half as many": {"localize__thresholds": 10},
-        "snippets cut in four": {"localize__upsample": 4},
-    },
+    "cut levels": {"half as many": {"localize__thresholds": 10}, "snippets cut in four": {"localize__upsample": 4}},
     "segment score": {
         "without the video's score": {"localize__video_weight": 0.0},
         "without the contrast's margins": {"localize__outer": 0.0},
     },
-    "overlaps": {
-        "hard suppression": {"localize__nms": "hard"},
-        "all kept": {"localize__nms": "none"},
-    },
+    "overlaps": {"hard suppression": {"localize__nms": "hard"}, "all kept": {"localize__nms": "none"}},
 }
-"Rules that training knows nothing of, by what they are about: fields that are changed at inference alone"
+"Rules of inference, by what they are about: the fields that are changed, none of which training reads"
 
 
 def scores(config: Config, data: Data, store: Store) -> tuple[Experiment, Scores]:
@@ -75,12 +69,7 @@ def resampled(
 ) -> dict[str, Float[np.ndarray, "r s"]]:
     """By row, :func:`statistics.resampled` of its runs under the headline protocol, from the detections they kept.
 
-    Args:
-        rows: the row of each run.
-        runs: their records, those of a row in the order of their seeds.
-        store: holds the runs.
-        annotations: whose test videos are resampled.
-        branch: whose detections are scored.
+    ``rows`` names the row of each of the ``runs``, which are records, those of a row in the order of their seeds.
 
     Raises:
         FileNotFoundError: a run's detections are gone.
@@ -99,7 +88,7 @@ def by_rule(
 ) -> pd.DataFrame:
     """The fused mAP of one run under its own rules and under others: question, row, seed, :func:`tables.score`.
 
-    Nothing is trained again, and what was scored once under a set of rules is kept beside the run's record.
+    No network is trained again; scores are cached beside the run.
     """
     place = store.cache / Experiment(config, data).identity / "rules.json"
     try:

@@ -47,10 +47,10 @@ HEADS = {
 
 
 def published(dataset: str) -> pd.DataFrame:
-    """The published methods of a dataset, oldest first: method, venue, extra, mAP by tIoU, their mean, code.
+    """The published methods of a dataset, oldest first: method, venue, year, extra, mAP by tIoU, their mean, code.
 
-    Cells that a paper does not report are empty (nan). ``extra`` marks methods that use more than the video labels.
-    Source: the comments at the top of ``wtal_lib/data/published/<dataset>.csv``.
+    Cells that a paper does not report are nan. ``extra`` marks methods that use more than the video labels. Sources:
+    the comments at the top of ``wtal_lib/data/published/<dataset>.csv``.
 
     Raises:
         ValueError: an unknown dataset.
@@ -76,12 +76,11 @@ def finished(records: Sequence[Record]) -> Sequence[Record]:
     Raises:
         ValueError: a run failed; with its error and the file that holds its traceback.
     """
-    failed = [record for record in records if "metrics" not in record]
-    if failed:
-        first = failed[0]
+    if failed := [record for record in records if "metrics" not in record]:
         raise ValueError(
-            f"{len(failed)} of {len(records)} runs failed, the first with: {first.get('error', 'no error recorded')}"
-            f" (traceback in {first.get('traceback_file', 'no file')}); run again, finished runs are kept"
+            f"{len(failed)} of {len(records)} runs failed, the first with: "
+            f"{failed[0].get('error', 'no error recorded')} (traceback in "
+            f"{failed[0].get('traceback_file', 'no file')}); run again, finished runs are kept"
         )
     return records
 
@@ -108,13 +107,12 @@ def score(record: Record, branch: str = "", protocol_name: str = "") -> dict[str
 
 def lines(records: Sequence[Record], protocol_name: str = "") -> pd.DataFrame:
     """The main table's :data:`LINES`, a row for each line and seed: line, seed, then :func:`score`."""
-    rows = [
+    return pd.DataFrame(
         {"line": line, "seed": record["seed"], **score(record, branch, protocol_name)}
         for line, (preset, branch) in LINES.items()
         for record in finished(records)
         if record["preset"] == preset
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
 def by_protocol(records: Sequence[Record]) -> pd.DataFrame:
@@ -125,10 +123,7 @@ def by_protocol(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def beside_paper(frame: pd.DataFrame, dataset: str, line: str = "full") -> pd.DataFrame:
-    """One of our lines, the published line of the paper, and the difference, at every tIoU that both report.
-
-    Only for runs on real features: a score on simulated ones has no place beside a published one.
-    """
+    """One line of ours on real features, the published line of the paper, and the difference, by tIoU in both."""
     theirs = paper(dataset)
     columns = [name for name in frame.columns if name in theirs.index and pd.notna(theirs[name]) and name != "line"]
     own = frame[frame["line"] == line][columns].mean()
@@ -228,9 +223,9 @@ def curve(records: Sequence[Record]) -> pd.DataFrame:
     work. Records without a curve give no rows.
     """
     rows = [
-        (record["preset"], record["seed"], entry["name"], updates, branch, 100 * value)
+        {**phase, "branch": branch, "map": 100 * value}
         for record in records
-        for updates, entry in _phases(record)
+        for phase, entry in _phases(record)
         for branch, value in entry.get("map", {}).items()
     ]
     return pd.DataFrame(rows, columns=["preset", "seed", "phase", "updates", "branch", "map"])
@@ -249,16 +244,14 @@ def pseudo_labels(records: Sequence[Record]) -> pd.DataFrame:
     Fractions: ``precision`` is right over given, ``recall`` right over there (snippets of that kind), ``share`` given
     and ``there`` over all snippets of the labelled classes; nan where there is nothing to divide by.
     """
-    rows = [
-        {"preset": record["preset"], "seed": record["seed"], "phase": entry["name"], "updates": updates}
-        | {"student": student, "kind": kind, **shares}
+    return pd.DataFrame(
+        {**phase, "student": student, "kind": kind, **shares}
         for record in records
-        for updates, entry in _phases(record)
+        for phase, entry in _phases(record)
         for student, counts in entry.get("pseudo_labels", {}).items()
         if counts
         for kind, shares in _shares(counts).items()
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
 def labels_overall(records: Sequence[Record]) -> pd.DataFrame:
@@ -276,17 +269,17 @@ def _shares(counts: Mapping[str, int]) -> dict[str, dict[str, float]]:
     eligible, shares = counts["eligible"], {}
     for kind, there in {"foreground": counts["truth"], "background": eligible - counts["truth"]}.items():
         given, right = counts[kind], counts[f"{kind}_right"]
-        parts = {"precision": (right, given), "recall": (right, there), "share": (given, eligible)}
-        parts["there"] = there, eligible
+        parts = {"precision": (right, given), "recall": (right, there)}
+        parts |= {"share": (given, eligible), "there": (there, eligible)}
         shares[kind] = {name: part / whole if whole else math.nan for name, (part, whole) in parts.items()}
     return shares
 
 
-def _phases(record: Record) -> Iterator[tuple[int, Record]]:
-    """The phases of a run, each with the updates of both branches together at its end."""
+def _phases(record: Record) -> Iterator[tuple[dict[str, Any], Record]]:
+    """Preset, seed, phase and updates of both branches together at its end, and the record's entry, of each phase."""
     total, reached = 0, {"cbp": 0, "vlp": 0}
     for entry in record["history"]:
         for student in {name.partition(".")[0] for name in entry["losses"]}:
             total += entry["updates"] - reached[student]
             reached[student] = entry["updates"]
-        yield total, entry
+        yield {"preset": record["preset"], "seed": record["seed"], "phase": entry["name"], "updates": total}, entry
