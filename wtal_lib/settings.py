@@ -60,9 +60,8 @@ def coerced(value: Any, kind: Any, name: str, *, strict: bool = False) -> Any:
     Raises:
         ValueError: naming the parameter, what was expected and what came.
     """
-    if dataclasses.is_dataclass(kind):
-        nested = typing.cast(type, kind)
-        return value if isinstance(value, nested) else from_dict(nested, coerced(value, dict, name), name + ".")
+    if hasattr(kind, "__dataclass_fields__"):
+        return value if isinstance(value, kind) else from_dict(kind, coerced(value, dict, name), name + ".")
     if (many := typing.get_origin(kind)) in (list, tuple):
         if isinstance(value, str):
             value = [part.strip(" '\"") for part in value.strip(" []()").split(",") if part.strip()]
@@ -121,8 +120,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def digest(content: Any, letters: int = 12) -> str:
     """Hexadecimal hash of a config or of plain JSON values; equal content gives equal hashes on every machine."""
-    plain = to_dict(content) if dataclasses.is_dataclass(content) else content
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:letters]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=to_dict).encode()).hexdigest()[:letters]
 
 
 def unknown(name: str, known: list[str], what: str) -> str:

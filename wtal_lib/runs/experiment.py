@@ -129,8 +129,7 @@ class Experiment:
     def complementarity(self, scores: dict[str, VideoScores], level: float = 0.5) -> dict[str, float]:
         """Completeness and over-completeness of activations thresholded at ``level``, in seconds over seconds.
 
-        ``completeness`` is the mean share of an instance that is covered, ``context`` and ``elsewhere`` are the shares
-        of the covered time that lie beside instances and away from them.
+        The mean share of an instance that is covered; the shares of the covered time inside, beside and away from them.
         """
         table = activated(self.normalized_cas(scores), level, self.batches.grid, self.batches.classes)
         length_n = np.diff(table.segment_n2)[:, 0]

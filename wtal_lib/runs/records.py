@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 METHOD = 1
 """Revision of the method, raised by hand when a change to the code changes a run's numbers: runs of another revision
 are computed anew. ``tests/test_fingerprint.py`` notices a change that was not declared, and pins the new numbers."""
@@ -23,8 +25,7 @@ are computed anew. ``tests/test_fingerprint.py`` notices a change that was not d
 def project_root(start: Path | None = None) -> Path:
     """The repository's root: the nearest folder at or above ``start`` (default: the working directory) that holds it.
 
-    papermill's kernel starts where the shell stands, JupyterLab's beside the notebook: both find the same root. Outside
-    of the repository it is the folder an editable install points at, else ``start`` itself.
+    Outside of the repository it is the folder an editable install points at, else ``start`` itself.
     """
     start = (start or Path.cwd()).resolve()
     for folder in (start, *start.parents, Path(__file__).resolve().parents[2]):
@@ -103,11 +104,8 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 def environment() -> dict[str, Any]:
     """Python, packages and device of this process: the packages are those the project asks for, as installed."""
-    packages = {}
-    for requirement in importlib.metadata.requires("wtal_lib") or []:
-        if "extra ==" not in requirement:
-            name = re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]
-            packages[name] = importlib.metadata.version(name)
+    required = [one for one in importlib.metadata.requires("wtal_lib") or [] if "extra ==" not in one]
+    names = [re.split(r"[\[<>=!~; ]", one, maxsplit=1)[0] for one in required]
     torch = sys.modules.get("torch")
     device = torch.cuda.get_device_name() if torch is not None and torch.cuda.is_available() else "cpu"
     return {
@@ -115,7 +113,7 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "device": device,
-        "packages": packages,
+        "packages": {name: importlib.metadata.version(name) for name in names},
     }
 
 
@@ -134,9 +132,7 @@ def rounded(value: Any) -> Any:
     return json.loads(json.dumps(value), parse_float=lambda text: float(f"{float(text):.6g}"))
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
     """Nested values under dotted names."""
-    content: dict[str, Any] = {}
-    for name, value in values.items():
-        content |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return content
+    row: Any = pd.json_normalize(dict(values))
+    return row.to_dict("records")[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -15,33 +14,30 @@ from typing import Any
 
 import pandas as pd
 from filelock import Timeout
+from tabulate import tabulate
 
-from wtal_lib.runs.records import METHOD, flat
+from wtal_lib.runs.records import METHOD, flat, project_root
 from wtal_lib.runs.store import WARMUP, Store, alone, read, state
 from wtal_lib.settings import unknown
 
-COLUMNS = (
-    "identity", "state", "source", "structure", "dataset", "setting", "preset", "profile", "changes", "seed", "map",
-    "seconds",
-)  # fmt: skip
+SETTINGS = ("source", "structure", "dataset", "setting", "preset", "profile", "changes")
+COLUMNS = ("identity", "state", *SETTINGS, "seed", "map", "seconds")
 "what a list shows of a run"
-ALIKE = (
-    "source", "structure", "dataset", "setting", "preset", "profile", "changes", "method", "device", "precision",
-    "protocol", "branch",
-)  # fmt: skip
-"what runs have in common of which means are taken: all but the seed"
+ALIKE = (*SETTINGS, "method", "device", "precision", "protocol", "branch")
+"what runs have in common over which means are taken: all but the seed"
 FEATURES = {
     "real": "real features", "simulated": "simulated features", "drawn": "simulated features over drawn annotations",
     "random-weights": "features of random weights, which mean nothing",
 }  # fmt: skip
 
 
-def stores(place: Path) -> list[Store]:
-    """The stores of a folder of results; ``place`` itself is one if it has none.
+def stores(place: Path | None = None) -> list[Store]:
+    """The stores of a folder of results, default the project's ``results/``; ``place`` itself is one if it has none.
 
     Raises:
         FileNotFoundError: there is no such folder.
     """
+    place = place or project_root() / "results"
     found = sorted(path for path in place.glob("*/*/runs") if path.is_dir())
     if not found and not place.is_dir():
         raise FileNotFoundError(
@@ -55,8 +51,8 @@ def cards(store: Store) -> list[dict[str, Any]]:
 
     Safe while others write. A record whose first line cannot be read is ``damaged``; :func:`read` looks at the rest.
     """
-    listed = [os.listdir(place) for place in {store.records, store.cache} if place.is_dir()]
-    names = {name.removesuffix(".json") for name in itertools.chain(*listed)}
+    places = [place for place in (store.records, store.cache) if place.is_dir()]
+    names = {name.removesuffix(".json") for place in places for name in os.listdir(place)}
     return [_card(store, name) for name in sorted(names) if re.fullmatch("[0-9a-f]{16}", name)]
 
 
@@ -94,8 +90,7 @@ def found(stores: Sequence[Store], name: str = "") -> list[Path]:
 def as_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
     """Rows as aligned text under a header; the mAP in percent."""
     cells = [[_cell(name, row.get(name)) for name in columns] for row in rows]
-    frame = pd.DataFrame(cells, columns=list(columns))
-    return frame.to_markdown(index=False, tablefmt="plain", disable_numparse=True)
+    return tabulate(cells, columns, tablefmt="plain", disable_numparse=True)
 
 
 def _cell(name: str, value: Any) -> str:
@@ -122,11 +117,11 @@ def compared(paths: Iterable[Path]) -> str:
     varied = [name for name in ALIKE if len({row[name] for row in rows}) > 1] or ["preset"]
     alike = "  ".join(f"{name} {rows[0][name]}" for name in ALIKE if rows[0][name] and name not in varied)
     columns = [*varied, *dict.fromkeys(name for row in rows for name in row if name not in ALIKE)]
-    fields = pd.DataFrame(
-        [{key: str(value) for key, value in flat(run["config"]).items()} for of in groups.values() for run in of]
+    configs = [(i, flat(run["config"])) for i, of in enumerate(groups.values()) for run in of]
+    fields = pd.DataFrame([{key: str(value) for key, value in config.items()} for _, config in configs])
+    each = fields.groupby([i for i, _ in configs]).agg(
+        lambda values: values.iloc[0] if values.nunique() == 1 else "various"
     )
-    group = [i for i, of in enumerate(groups.values()) for _ in of]
-    each = fields.groupby(group).agg(lambda values: values.iloc[0] if values.nunique() == 1 else "various")
     differ = [f"{name}: {' | '.join(each[name])}" for name in each if each[name].nunique() > 1]
     return "\n".join([alike, as_table(rows, columns), *differ])
 
@@ -190,10 +185,8 @@ def prune(store: Store, what: Collection[str], *, remove: bool = False) -> list[
 def _prunable(store: Store, whole: bool) -> Iterator[tuple[Path, str, Path]]:
     """Folder, kind and path of all that can be removed, whole runs first; records are read to the end if ``whole``."""
     for one in cards(store):
-        folder, records = (
-            store.cache / one["identity"],
-            [path for path in store.places(one["identity"]) if path.exists()],
-        )
+        folder = store.cache / one["identity"]
+        records = [path for path in store.places(one["identity"]) if path.exists()]
         patterns = {".*.part": "leftovers", "*.damaged": "damaged"}
         if one["state"] == "running":
             continue

@@ -107,8 +107,7 @@ def open_data(spec: Spec, needs: Sequence[str] = ("cbp", "vlp")) -> Data:
 
 def _look(root: Path, dataset: str) -> tuple[Annotations | None, dict[str, Pack], dict[str, str]]:
     """Annotations and packs on this disk, and why the others were not found; what is found but broken is an error."""
-    packs: dict[str, Pack] = {}
-    missing: dict[str, str] = {}
+    packs, missing = dict[str, Pack](), dict[str, str]()
     try:
         found = find_annotations(root, dataset)
     except FileNotFoundError as error:
@@ -122,9 +121,8 @@ def _look(root: Path, dataset: str) -> tuple[Annotations | None, dict[str, Pack]
 
 
 def _why_not_real(dataset: str, root: Path, needs: Sequence[str], missing: Mapping[str, str], ours: list[str]) -> str:
-    kinds = [kind for kind in ("annotations", *needs) if kind in missing]
-    lines = [f"source is 'real', but not everything real was found for {dataset} in {root}"]
-    lines += [missing[kind] for kind in kinds]
-    lines += [f"the {kind} pack is marked as simulated" for kind in ours]
-    lines += [] if kinds or ours else ["the annotations are marked as simulated"]
-    return "; ".join(lines) + ". Use source='auto' to go on with simulated features"
+    reasons = [missing[kind] for kind in ("annotations", *needs) if kind in missing]
+    reasons += [f"the {kind} pack is marked as simulated" for kind in ours]
+    text = "; ".join(reasons or ["the annotations are marked as simulated"])
+    head = f"source is 'real', but not everything real was found for {dataset} in {root}"
+    return f"{head}; {text}. Use source='auto' to go on with simulated features"

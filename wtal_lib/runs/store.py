@@ -25,7 +25,7 @@ from wtal_lib.data.files import replacing
 from wtal_lib.data.segments import Detections
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import PRESETS, PROFILE_FIELDS, preset
-from wtal_lib.runs.records import cache_root, flat, sha256
+from wtal_lib.runs.records import cache_root, flat, project_root, sha256
 from wtal_lib.score.detections import read_detections
 from wtal_lib.settings import from_dict, to_dict
 from wtal_lib.simulate.knobs import DIFFICULTIES, difficulty
@@ -48,8 +48,9 @@ class Store:
     "cache/runs/SOURCE/DATASET: a folder IDENTITY of every run that is not finished, or of which more is kept"
 
     @classmethod
-    def below(cls, results: Path, source: str, dataset: str) -> Store:
-        """The store of a dataset and source in a folder of results."""
+    def below(cls, results: Path | None, source: str, dataset: str) -> Store:
+        """The store of a dataset and source in a folder of results, default the project's ``results/``."""
+        results = results or project_root() / "results"
         return cls(results / source / dataset / "runs", cache_root() / "runs" / source / dataset)
 
     def places(self, identity: str) -> list[Path]:
@@ -150,11 +151,9 @@ def differences(config: Config) -> tuple[str, dict[str, Any]]:
 
     The precision, which is settled before a run, is none of them.
     """
-    own, found = flat(to_dict(config)), []
+    own, settled, found = flat(to_dict(config)), {"training__precision": config.training.precision}, []
     for profile in PROFILE_FIELDS if config.preset in PRESETS else ():
-        usual = preset(
-            config.preset, config.dataset, profile, config.seed, training__precision=config.training.precision
-        )
+        usual = preset(config.preset, config.dataset, profile, config.seed, **settled)
         found.append((profile, dict(own.items() - flat(to_dict(usual)).items())))
     return min(found, key=lambda one: len(one[1]), default=("", {}))
 
@@ -181,16 +180,16 @@ def kept_detections(folder: Path, annotations: Annotations, branch: str = "fused
     """
     path = folder / DETECTIONS[branch]
     packed = path.with_suffix(".json.gz")
-    if path.exists():
-        return read_detections(path, annotations)
-    if not packed.exists():
+    if not path.exists() and not packed.exists():
         raise FileNotFoundError(
             f"{path} is missing, of a run whose record is there: let its task keep detections, and compute it again"
             " with `anew`"
         )
     with tempfile.TemporaryDirectory() as place:
-        (Path(place) / path.name).write_bytes(gzip.decompress(packed.read_bytes()))
-        return read_detections(Path(place) / path.name, annotations)
+        if not path.exists():
+            path = Path(place) / path.name
+            path.write_bytes(gzip.decompress(packed.read_bytes()))
+        return read_detections(path, annotations)
 
 
 @contextmanager
