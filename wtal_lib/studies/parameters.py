@@ -1,7 +1,7 @@
-"""Parameters of a notebook, and those of a grid that asks the notebooks' questions: coerced, checked, or refused.
+"""Parameters of a notebook, and the tasks of a grid that asks the notebooks' questions.
 
-papermill writes what it was given into a cell headed ``# Parameters``, after the notebook's defaults. About a name that
-the notebook does not have it only warns, and the default is used in silence: here that is an error.
+papermill writes given parameters into a cell headed ``# Parameters``, after the notebook's defaults. It only warns of a
+name that the notebook does not have; here that is an error.
 """
 
 from __future__ import annotations

@@ -39,14 +39,11 @@ def over_videos_and_seeds(ours_rs: Float[np.ndarray, "r s"], base_rs: Float[np.n
     """Interval of the mean difference between two sets of runs, over seeds and over videos.
 
     Seeds and videos are crossed random effects: ``Var(mean) = Var_s(d_s) / S + C``, where ``d_s`` is the difference of
-    a seed on all videos and ``C`` the covariance between two seeds' differences over the resamplings of the videos. The
-    first term holds all that varies from seed to seed, on single videos too; the second what all seeds share. (Drawing
-    both with replacement and taking the variance would count the interaction of seeds and videos three times: Owen,
-    The pigeonhole bootstrap, 2007.) Degrees of freedom after Satterthwaite; never narrower than over the seeds alone.
+    a seed on all videos and ``C`` the covariance between two seeds' differences over the resamplings of the videos.
+    (Drawing both with replacement would count the interaction of seeds and videos three times: Owen, The pigeonhole
+    bootstrap, 2007.) Degrees of freedom after Satterthwaite; never narrower than over the seeds alone.
 
-    Args:
-        ours_rs: mean mAPs as of :func:`resampled`, a column a seed.
-        base_rs: those of the same seeds on the same resamplings.
+    ``ours_rs`` and ``base_rs`` are mean mAPs as of :func:`resampled`, of the same seeds on the same resamplings.
 
     Raises:
         ValueError: different seeds or resamplings.
@@ -66,8 +63,8 @@ def over_videos_and_seeds(ours_rs: Float[np.ndarray, "r s"], base_rs: Float[np.n
 def over_seeds_and_settings(difference_sw: Float[np.ndarray, "s w"], margin: float = np.nan) -> Interval:
     """Interval of the mean of paired differences, a row a seed and a column a setting, where only mAPs are at hand.
 
-    The settings are what varies, each by the mean over its seeds: the gain is to hold in settings that were not tried.
-    With a single setting it is the seeds. The interval of a single difference reaches ``margin`` to each side.
+    The interval is over settings, each by the mean over its seeds; with a single setting over seeds. That of a single
+    difference reaches ``margin`` to each side.
     """
     return _interval(difference_sw.mean(axis=0) if difference_sw.shape[1] > 1 else difference_sw[:, 0], margin=margin)
 

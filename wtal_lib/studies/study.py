@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import io
 import json
@@ -38,8 +39,8 @@ from wtal_lib.studies import gallery
 from wtal_lib.studies.parameters import PARAMETERS, check_parameters
 
 RestsOn = Literal["features", "annotations", "detections", "given"]
-"""What a result would change with: features and annotations; annotations alone; a given file of detections and the
-annotations that score it; or neither, as published scores and somebody's videos"""
+"""What a result is made from: features and annotations; annotations alone; a given file of detections and the
+annotations that score it; or neither, as published scores and a user's videos"""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,7 +57,7 @@ class Study(Data):
     started: float
     "of the monotonic clock, seconds"
     claims: dict[str, bool] = field(default_factory=dict)
-    "what was asked of the data, and whether it holds"
+    "each claim, and whether it holds"
     broken: set[str] = field(default_factory=set)
     "the claims among them without which there is no result"
     files: dict[str, tuple[bytes, RestsOn]] = field(default_factory=dict)
@@ -79,9 +80,9 @@ class Study(Data):
         return "simulated annotations" if own else ""
 
     def stamp(self, rests_on: RestsOn = "features") -> str:
-        """What stands in every figure and under every table: dataset, profile, seeds, protocol, and what is simulated.
+        """The line in every figure and under every table: dataset, profile and seeds, protocol, what is simulated.
 
-        A result that rests on less than the features names no profile and no seeds, and a protocol if it has a score.
+        Profile and seeds are named where a result rests on features, the protocol where it has a score.
         """
         dataset = get_dataset(self.dataset)
         protocol = dataset.headline
@@ -98,8 +99,8 @@ class Study(Data):
     ) -> None:
         """Keep a figure, or that of some axes, as PNG and SVG and the data behind it as CSV.
 
-        Its stamp stands below; what is simulated is marked inside each of the axes too, where no cropping loses it.
-        Equal figures give equal bytes. The notebook's front end shows the figure, as it shows every open one.
+        Its stamp stands below, and simulated results are marked inside the axes, where no cropping loses it. Equal
+        figures give equal bytes.
         """
         first = drawn[0] if isinstance(drawn, Sequence) else drawn
         figure = cast(Figure, first.figure)
@@ -120,13 +121,8 @@ class Study(Data):
     def table(
         self, name: str, frame: pd.DataFrame, caption: str = "", rests_on: RestsOn = "features", digits: int = 6
     ) -> pd.DataFrame:
-        """The frame to ``digits`` decimals, for the notebook to show with its stamp under it.
-
-        It is kept unrounded, as CSV and as Markdown with caption and stamp: rounded twice, 43.654 would be 43.65 and
-        then 43.6.
-        """
-        stamp = self.stamp(rests_on)
-        header = f"{caption.rstrip('.')}.\n\n" if caption else ""
+        """The frame to ``digits`` decimals, shown with its stamp; kept unrounded as CSV, and as Markdown."""
+        stamp, header = self.stamp(rests_on), f"{caption.rstrip('.')}.\n\n" if caption else ""
         self._keep(f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"), rests_on)
         self._keep(f"{name}.md", f"{header}{as_markdown(frame)}\n<sub>{stamp}</sub>\n", rests_on)
         shown = _Table(frame.round(digits))
@@ -146,10 +142,10 @@ class Study(Data):
             raise AssertionError(f"a claim of this notebook does not hold on these data: {claim}")
 
     def shows(self, claim: str, holds: bool, *, not_on: str = "") -> None:
-        """Record whether an experiment bears a claim out.
+        """Record whether an experiment supports a claim.
 
-        On real features either answer is a result. On simulated ones, whose worlds are known, a claim that does not
-        hold fails the notebook as :meth:`check` does, but on the dataset ``not_on``, where it is known not to.
+        On real features either answer is a result. On simulated ones a claim that does not hold fails the notebook as
+        :meth:`check` does, except on the dataset ``not_on``, where it is known not to hold.
 
         Raises:
             AssertionError: as :meth:`check`.
@@ -159,28 +155,25 @@ class Study(Data):
         self.claims[claim] = bool(holds)
 
     def close(self) -> str:
-        """Write the results and ``record.json`` into the study's folder, each file whole; a line that sums them up.
+        """Write the results and ``record.json`` into the study's folder, and return a line that sums them up.
 
         Files that an earlier run of this notebook wrote and this one did not are removed.
 
         Raises:
-            AssertionError: what was checked does not hold; nothing is written.
-            OSError: the disk is full, or what else keeps a file from being written; each old or new file is whole.
+            AssertionError: a checked claim does not hold; no file is written.
+            OSError: a file cannot be written, as on a full disk; each old or new file is whole.
         """
         for claim in sorted(self.broken):
             self.check(claim, False)
-        record, path = self.record(), self.folder / "record.json"
-        try:
+        record, path, stale = self.record(), self.folder / "record.json", set[str]()
+        with contextlib.suppress(OSError, ValueError):
             stale = set(records.read_record(path)["files"]) - set(self.files)
-        except (OSError, ValueError):
-            stale = set()
         contents = {name: content for name, (content, _) in self.files.items()}
         for name, content in {**contents, path.name: (json.dumps(record, indent=1) + "\n").encode()}.items():
             with replacing(self.folder / name) as file:
                 file.write(content)
-        for name in stale:
-            if re.fullmatch(r"\w+\.(png|svg|csv|md)", name):
-                (self.folder / name).unlink(missing_ok=True)
+        for name in (name for name in stale if re.fullmatch(r"\w+\.(png|svg|csv|md)", name)):
+            (self.folder / name).unlink(missing_ok=True)
         gallery.write(self.folder.parents[2], self.root / "notebooks")
         against = [f"; does not hold on these data: {claim}" for claim, holds in self.claims.items() if not holds]
         return (
@@ -191,15 +184,15 @@ class Study(Data):
 
     def record(self) -> dict[str, Any]:
         """Everything a reader needs to trust the results or make them again, as JSON values."""
-        sizes: dict[str, dict[str, Any]] = {"annotations": {"videos": len(self.annotations.videos)}}
-        for pack in (pack for pack in (self.cbp, self.vlp) if pack is not None):
-            grid = {"fps": pack.grid.fps, "stride": pack.grid.stride}
-            sizes[pack.kind] = {"videos": len(pack), "width": pack.width, **grid}
-        data = {
-            kind: {"layout": found.layout, "path": self._shown(found.path), "fingerprint": mark, **sizes[kind]}
-            for kind, mark in self.fingerprint.items()
-            for found in [getattr(self, kind)]
-        }
+        data: dict[str, Any] = {}
+        for kind, mark in self.fingerprint.items():
+            found = getattr(self, kind)
+            data[kind] = {"layout": found.layout, "path": self._shown(found.path), "fingerprint": mark}
+            if kind == "annotations":
+                data[kind]["videos"] = len(found.videos)
+            else:
+                size = {"videos": len(found), "width": found.width, "fps": found.grid.fps, "stride": found.grid.stride}
+                data[kind] |= size
         given = {name: Path(self.parameters[name]) for name in ("data_root", "results")}
         folders = {name: str(self._shown(path)) for name, path in given.items() if path.is_absolute()}
         cells = gallery.notebook_cells(self.root / "notebooks" / f"{self.name}.ipynb", "code")
@@ -225,11 +218,11 @@ class Study(Data):
         }
 
     def __repr__(self) -> str:
-        profile, seeds = self.parameters["profile"], self.parameters["seeds"]
-        videos, classes = len(self.annotations.videos), len(self.annotations.classes)
+        found = self.annotations
+        sizes = f"{len(found.videos)} videos, {len(found.classes)} classes"
         lines = [
-            f"{self.name} on {self.dataset}, profile {profile}, seeds {seeds}",
-            f"annotations   {self.structure}, layout {self.annotations.layout}: {videos} videos, {classes} classes",
+            f"{self.name} on {self.dataset}, profile {self.parameters['profile']}, seeds {self.seeds}",
+            f"annotations   {self.structure}, layout {found.layout}: {sizes}",
         ]
         for pack in (pack for pack in (self.cbp, self.vlp) if pack):
             kind = "simulated" if marked(pack) else "real"
@@ -243,7 +236,7 @@ class Study(Data):
         self.files[name] = (content.encode() if isinstance(content, str) else content, rests_on)
 
     def _shown(self, path: Path | None) -> str | None:
-        """A path as a stranger may see it: relative to the root."""
+        """A path relative to the root, which tells no reader about this machine."""
         return None if path is None else Path(os.path.relpath(path, self.root)).as_posix()
 
 
@@ -275,9 +268,8 @@ def open_study(
 ) -> Study:
     """The study of a notebook whose parameters are among ``given``, usually its ``globals()``.
 
-    ``needs`` names the packs without which everything is simulated; ``extra`` adds parameters of its own to
-    :data:`PARAMETERS`, each with kind and default. What comes out of a model with ``random_weights`` goes to a place of
-    its own, beside what is real and what is simulated.
+    ``needs`` names the packs without which everything is simulated; ``extra`` adds parameters to :data:`PARAMETERS`,
+    each with kind and default. Results of a model with ``random_weights`` go to a folder of their own.
 
     Raises:
         ValueError: a parameter that is unknown (the nearest known one is offered) or has a wrong value; broken data.
