@@ -137,7 +137,10 @@ def test_results_are_stale_once_their_notebook_computes_something_else(tmp_path:
     assert stale(results, tmp_path / "notebooks") == [], "parameters are the record's, not the notebook's"
     changed["cells"][3]["source"] += "\nmore()"
     notebook.write_text(json.dumps(changed))
-    assert stale(results, tmp_path / "notebooks") == ["simulated/thumos14/07_probe: its notebook has changed since"]
+    assert stale(results, tmp_path / "notebooks") == [
+        "simulated/thumos14/07_probe: its notebook has changed since",
+        "README.md: not the page that the records make",
+    ]
 
 
 def test_a_file_or_page_changed_by_hand_is_found(tmp_path: Path) -> None:
@@ -174,10 +177,20 @@ def test_a_notebook_that_is_not_there_has_no_cells(tmp_path: Path) -> None:
 # The committed results
 
 
-def test_the_committed_results_are_as_new_as_the_code() -> None:
-    if not list(gallery.studies(ROOT / "results")):
+def test_the_committed_results_are_as_new_as_the_code_or_say_so_on_their_page() -> None:
+    results, notebooks = ROOT / "results", ROOT / "notebooks"
+    if not list(gallery.studies(results)):
         pytest.skip("no results are committed yet")
-    assert stale(ROOT / "results", ROOT / "notebooks") == []
+    page = (results / "README.md").read_text(encoding="utf-8")
+    earlier = re.findall(r"\]\((\S+)/record\.json\): .*\n\n\*Made by an earlier revision", page)
+    age = ("made by another version of the method", "its notebook has changed since")
+    unsaid = {f"{name}: {what}" for name in earlier for what in age}
+    assert [line for line in stale(results, notebooks) if line not in unsaid] == []
+
+
+def test_an_earlier_study_is_marked_on_the_page(tmp_path: Path) -> None:
+    assert "*Made by an earlier revision" not in page(made(tmp_path))
+    assert "*Made by an earlier revision" in page(made(tmp_path, method="another"))
 
 
 def test_what_does_not_hold_in_the_committed_results_is_known() -> None:

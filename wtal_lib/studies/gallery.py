@@ -72,12 +72,20 @@ def _study(results: Path, folder: Path, record: Mapping[str, Any] | None, notebo
     given = record["parameters"]
     about = f"profile {given['profile']}, seeds {', '.join(map(str, given['seeds']))}, {record['wall_seconds']:.0f} s"
     lines = [head, f"[{folder.name}]({place}/record.json): {about}\n"]
+    if is_earlier(record, notebooks / f"{folder.name}.ipynb"):
+        lines.append("*Made by an earlier revision of this notebook or of the method.*\n")
     lines += [f"- {'holds' if one['holds'] else '**does not hold**'}: {one['claim']}" for one in record["claims"]]
     for stem in dict.fromkeys(Path(file).stem for file in record["files"]):
         links = [f"[{file}]({place}/{file})" for file in record["files"] if Path(file).stem == stem]
         picture = f"![{stem}]({place}/{stem}.png)\n\n" if f"{stem}.png" in record["files"] else ""
         lines.append(f"\n{picture}<sub>{' · '.join(links)}</sub>")
     return "\n".join(lines) + "\n"
+
+
+def is_earlier(record: Mapping[str, Any], notebook: Path) -> bool:
+    """Whether a study was made by another method than today's, or by other code in its notebook."""
+    code = records.sha256("\n\n".join(notebook_cells(notebook, "code")))[:16]
+    return (record["method"], record["notebook"]) != (records.METHOD, code)
 
 
 def notebook_cells(notebook: Path, kind: str) -> list[str]:
