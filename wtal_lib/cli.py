@@ -70,7 +70,7 @@ def score(
             file.write(json.dumps(report, indent=1).encode())
     print(as_text(report))
     for text in report["warnings"]:
-        print(f"wtal score: warning: {text}", file=sys.stderr)
+        _to_stderr(f"wtal score: warning: {text}")
 
 
 @app.command
@@ -116,18 +116,17 @@ def run(
 ) -> None:
     """Train and score one named run: a record and its detections."""
     from wtal_lib.method import presets
-    from wtal_lib.runs import experiment, records, run, sources, store
-    from wtal_lib.runs.results import as_text
+    from wtal_lib.runs import experiment, results, run, sources, store
 
     for wrong in (change for change in changes if "=" not in change):
         raise ValueError(f"--set takes FIELD=VALUE, as schedule.period=25, got {wrong!r}")
     config = presets.preset(preset, dataset, profile, seed, **dict(change.split("=", 1) for change in changes))
     data = sources.open_data(sources.Spec(dataset, source, data_root, profile, setting=setting))
-    kept = store.Store.below(records.project_root() / "results", data.place, data.dataset)
-    own = kept.cache / experiment.Experiment(config, data, device).identity
-    folder, results = (out, None) if out else (own, kept.records)
-    record = run.run(config, data, folder, results=results, device=device, anew=anew, progress=_to_stderr)
-    print(f"{as_text(record)}\nrecord.json and detections.json in {folder}")
+    kept = store.Store.below(None, data.place, data.dataset)
+    folder = out or kept.cache / experiment.Experiment(config, data, device).identity
+    place = None if out else kept.records
+    record = run.run(config, data, folder, results=place, device=device, anew=anew, progress=_to_stderr)
+    print(f"{results.as_text(record)}\nrecord.json and detections.json in {folder}")
 
 
 @app.command
@@ -156,7 +155,7 @@ def extract(
 
     result = extract_to_pack(**given, say=print)
     for problem in result.problems.values():
-        print(f"wtal extract: {problem}", file=sys.stderr)
+        _to_stderr(f"wtal extract: {problem}")
     return 1 if result.problems else 0
 
 
@@ -192,32 +191,29 @@ def sweep(
     anew: Annotated[bool, _help("compute everything again")] = False,
 ) -> int:
     """A grid of runs, on these cores or a Dask cluster; exit 1 if one failed."""
-    from wtal_lib.runs import records, sources, store, sweep
-    from wtal_lib.runs.results import as_table
+    from wtal_lib.runs import results, sources, store, sweep
     from wtal_lib.studies.parameters import grid_tasks
 
     tasks = grid_tasks(sweep.read_grid(grid))
     data = sources.open_data(tasks[0].spec)
-    kept = store.Store.below(out or records.project_root() / "results", data.place, data.dataset)
-    found = sweep.sweep(
-        tasks, kept, workers=workers, scheduler=scheduler, device=device, retry=retry, anew=anew, progress=_to_stderr
-    )
+    kept = store.Store.below(out, data.place, data.dataset)
+    options: Any = {"workers": workers, "scheduler": scheduler, "device": device, "retry": retry, "anew": anew}
+    found = sweep.sweep(tasks, kept, **options, progress=_to_stderr)
     failed = [record for record in found if "error" in record]
-    print(as_table(record["card"] for record in found if "card" in record))
+    print(results.as_table(record["card"] for record in found if "card" in record))
     print(f"{len(found) - len(failed)} runs in {kept.records}")
     for record in failed:
         where = f"{record['preset']}, seed {record['seed']}: {record['error']}; traceback in {record['traceback_file']}"
-        print(f"wtal sweep: {where}; --retry computes it again", file=sys.stderr)
+        _to_stderr(f"wtal sweep: {where}; --retry computes it again")
     return 1 if failed else 0
 
 
 @results.command(name="list")
 def list_runs(*, place: Store = None, as_json: Annotated[bool, _help("a json list", "--json")] = False) -> None:
     """Each run: state, configuration, headline mAP."""
-    from wtal_lib.runs import records, results
+    from wtal_lib.runs import results
 
-    stores = results.stores(place or records.project_root() / "results")
-    runs = [card for store in stores for card in results.cards(store)]
+    runs = [card for store in results.stores(place) for card in results.cards(store)]
     print(json.dumps(runs, indent=1) if as_json else results.as_table(runs))
 
 
@@ -229,9 +225,9 @@ def show(
     everything: Annotated[bool, _help("with history, packages and the AP of each class", "--all")] = False,
 ) -> None:
     """The record of one run, as json."""
-    from wtal_lib.runs import records, results, store
+    from wtal_lib.runs import results, store
 
-    path, *others = results.found(results.stores(place or records.project_root() / "results"), run)
+    path, *others = results.found(results.stores(place), run)
     if others:
         raise ValueError(f"{run!r} are {len(others) + 1} runs; `wtal results list` has their identities")
     record = store.read(path)
@@ -248,9 +244,9 @@ def show(
 @results.command
 def compare(*runs: Annotated[str, _help("identities or presets; all runs when absent")], place: Store = None) -> None:
     """Means over seeds side by side, and the fields that differ."""
-    from wtal_lib.runs import records, results
+    from wtal_lib.runs import results
 
-    stores = results.stores(place or records.project_root() / "results")
+    stores = results.stores(place)
     print(results.compared(dict.fromkeys(path for name in runs or [""] for path in results.found(stores, name))))
 
 
@@ -261,17 +257,15 @@ def prune(
     yes: Annotated[bool, _help("remove it; without, only say what would go")] = False,
 ) -> None:
     """Remove what is no longer needed."""
-    from wtal_lib.runs import records, results
+    from wtal_lib.runs import results
 
-    stores = results.stores(place or records.project_root() / "results")
+    stores = results.stores(place)
     if not what:
         print("\n".join(f"{name:12} {meaning}" for name, meaning in results.PRUNABLE.items()))
-        return
-    for store in stores:
-        for path in results.prune(store, what, remove=yes):
-            print(path)
-    if not yes:
-        print("nothing was removed: --yes removes it", file=sys.stderr)
+    for path in (path for store in stores if what for path in results.prune(store, what, remove=yes)):
+        print(path)
+    if what and not yes:
+        _to_stderr("nothing was removed: --yes removes it")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -293,7 +287,7 @@ def main(argv: list[str] | None = None) -> int:
         text, status = f"{error} See --help." if isinstance(error, CycloptsError) else str(error), 2
     except KeyboardInterrupt:
         text, status = "interrupted; the same command goes on where it was", 130
-    print(" ".join(["wtal", *tokens[:1]]) + f": {text}", file=sys.stderr)
+    _to_stderr(" ".join(["wtal", *tokens[:1]]) + f": {text}")
     return status
 
 
