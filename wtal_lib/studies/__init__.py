@@ -6,9 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "study": ["Study", "open_study"],
-        "ablation": ["Row"],
-        "story": ["Chapter"],
-        "statistics": ["Interval", "over_videos_and_seeds", "over_seeds_and_settings"],
+        "statistics": ["over_seeds_and_settings"],
         "explorer": ["Explorer", "live"],
     },
 )

@@ -1,7 +1,6 @@
 """The paper's questions as runs: for each question its rows, each a configuration, a seed and a world.
 
-The comparisons that the paper is about run with every seed, the side questions with one, held against the margin that
-the former leave. Runs that begin alike share their warm-up.
+The main comparisons run with every seed, side questions with one. Runs that begin alike share their warm-up.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ NEAR = (-0.1, 0.0, 0.1)
 "What is added to the default thresholds of background and of foreground"
 
 WIDE = ("turns of half the length", "twice as heavy", "transformer")
-"Side rows for whoever has the time"
+"Side rows that are asked with ``wide`` only"
 
 SETTINGS = ("vlp_weak", "cbp_weak", "middle", "cbp_strong", "vlp_strong")
-"Difficulties of the simulated world, of which no threshold was tuned to a single one"
+"Difficulties of the simulated world; no threshold was tuned to a single one"
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,9 @@ def steps(dataset: str, profile: str, seeds: Sequence[int]) -> list[Row]:
 
 
 def sides(dataset: str, profile: str, seed: int, *, wide: bool = False, context: bool = False) -> list[Row]:
-    """The base of the side questions, then the rows that answer them: without ``wide``, those not in :data:`WIDE`.
+    """The base of the side questions, then the rows that answer them; those in :data:`WIDE` with ``wide`` only.
 
-    The profile ``ci`` asks one row a question. ``context`` adds prompts with learnt context, which need the weights of
-    the text tower.
+    The profile ``ci`` asks one row a question. ``context`` adds learnt prompts, which need the text tower's weights.
     """
     base = preset("full", dataset, profile, seed)
     rounds, period = base.schedule.rounds, base.schedule.period
@@ -140,7 +138,7 @@ def threshold_pairs(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def brief(dataset: str, profile: str, seed: int) -> Config:
-    """The full method with so few updates that a notebook can wait for them: to look at, not to measure."""
+    """The full method with few updates, short enough for a notebook: to look at, not to measure."""
     warmup, period, rounds = {"ci": (60, 15, 2), "quick": (250, 50, 3), "full": (100, 25, 2)}[profile]
     fields = {"schedule__warmup": warmup, "schedule__period": period, "schedule__rounds": rounds}
     return preset("full", dataset, profile, seed, **fields)
@@ -163,7 +161,7 @@ def difficulties(
 
 
 def tasks(rows: Sequence[Row], spec: Spec) -> list[Task]:
-    """What a sweep is given: each row's configuration, on the data of ``spec`` in the row's own world."""
+    """Tasks of a sweep: each row's configuration, on the data of ``spec`` in the row's own world."""
     return [Task(row.config, replace(spec, setting=row.setting), row.curve, row.keep) for row in rows]
 
 

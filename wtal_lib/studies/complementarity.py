@@ -1,8 +1,8 @@
 """The paper's premise, instance by instance: how much of an action a branch leaves out, and how far it spills over.
 
 A branch's CAS of a labelled class is normalized to [0, 1] over its video and cut at a threshold. ``complete`` is the
-share of an instance above it. ``over`` is the time above it beside the instance (within one instance length on either
-side, in no instance of the class), in instance lengths: 0 is none, 2 the most there can be.
+share of an instance above it; ``over`` the time above it within one instance length on either side, outside the class's
+instances, in instance lengths (0 to 2).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Widgets of a notebook: a line of progress, and an explorer of single videos.
-
-In a log both are quiet. Where there is no front end the explorer is the picture it opens with.
-"""
+"""Widgets of a notebook: a line of progress, and an explorer of single videos, a still picture without a front end."""
 
 from __future__ import annotations
 
@@ -27,9 +24,9 @@ from wtal_lib.runs.experiment import Experiment, Scores
 
 
 def live(every: float = 0.3) -> Callable[[object], None]:
-    """A callback that shows what it is called with in one line of a notebook, rewritten in place; quiet elsewhere.
+    """A callback that shows its argument in one line of a notebook, at most every ``every`` seconds; quiet elsewhere.
 
-    At most one line in ``every`` seconds is shown; a line with "3 of 4" in it also gets a bar.
+    A line with "3 of 4" in it also gets a bar.
     """
     last, handle = -1e9, None
 
@@ -53,10 +50,7 @@ def live(every: float = 0.3) -> Callable[[object], None]:
 
 
 class Explorer:
-    """Some videos under a choice of CAS thresholds: CAS, detections and how well they fit, redrawn as widgets change.
-
-    ``widgets`` holds them by name; :meth:`picture` is what they now show, as PNG.
-    """
+    """CAS and detections of some videos, and how well they fit, under CAS thresholds chosen by ``widgets``."""
 
     def __init__(self, task: Experiment, scores: Scores) -> None:
         """``scores`` by branch of some videos of the task, each with an instance; the first one is shown first."""

@@ -34,8 +34,7 @@ LINES: dict[str, tuple[str, str]] = {
     "supervised VLP": ("supervised", "vlp"),
     "supervised": ("supervised", "fused"),
 }
-"""The lines of the main table: preset and branch. CBP, VLP and their late fusion are one training on the video labels;
-the supervised lines see the snippet labels that the method may not see: they bound it, and are no result."""
+"Lines of the main table: preset and branch. The supervised lines, which see snippet labels, are an upper bound"
 
 HEADS = {
     "vanilla VLP": "no training",
@@ -43,7 +42,7 @@ HEADS = {
     "CBP, full": "and pseudo-labels",
     "supervised CBP": "snippet labels: a bound",
 }
-"What the lines from here on are trained on"
+"What this line and those after it are trained on"
 
 
 def published(dataset: str) -> pd.DataFrame:
@@ -88,10 +87,10 @@ def finished(records: Sequence[Record]) -> Sequence[Record]:
 def score(record: Record, branch: str = "", protocol_name: str = "") -> dict[str, float]:
     """One run's mAP under a protocol: by tIoU, then the protocol's own means, its headline mean as ``mean``.
 
-    Without names, the branch and the protocol that the record calls its headline.
+    The defaults are the headline branch and protocol.
 
     Raises:
-        ValueError: the record does not have that branch or protocol; with those it has.
+        ValueError: the record does not have that branch or protocol.
     """
     branch = branch or record["headline"]["branch"]
     name = protocol_name or get_dataset(record["config"]["dataset"]).headline.name
@@ -157,10 +156,9 @@ def effects(
 ) -> pd.DataFrame:
     """Each row's mean mAP beside that of ``base``: mean, sd, seeds, difference, low, high (95 % interval), verdict.
 
-    The difference is over the seeds that both have, paired: runs of one seed start alike and see the same batches. The
-    interval is over videos and seeds where ``resampled`` has both rows with several seeds (by row, as of
-    :func:`wtal_lib.studies.replay.resampled`), else over seeds; that of a single seed reaches ``margin`` to each side
-    (:func:`usual_margin`). The verdict is ``better``, ``worse`` or ``no difference shown``.
+    Differences are paired by seed. The interval is over videos and seeds where ``resampled`` (of
+    :func:`wtal_lib.studies.replay.resampled`) has both rows with several seeds, else over seeds; that of a single seed
+    reaches ``margin`` to each side (:func:`usual_margin`).
 
     Raises:
         ValueError: there is no row ``base``.
@@ -205,10 +203,7 @@ def _by_seed(frame: pd.DataFrame, base: str, by: str) -> dict[str, pd.Series]:
 def gap_closed(
     frame: pd.DataFrame, low: str = "late fusion", middle: str = "full", high: str = "supervised"
 ) -> pd.DataFrame:
-    """Of each seed, the share of the gap between two lines' means that a third one closes; its mean in the last row.
-
-    A bound that does not lie above the low line leaves nothing to close (nan).
-    """
+    """Of each seed, the share of the gap between two lines that a third one closes (nan without a gap); mean last."""
     table = frame.pivot_table(index="seed", columns="line", values="mean")[[low, middle, high]]
     table.loc["mean"] = table.mean()
     gap = table[high] - table[low]
@@ -217,11 +212,7 @@ def gap_closed(
 
 
 def curve(records: Sequence[Record]) -> pd.DataFrame:
-    """Test mAP after each phase: preset, seed, phase, updates, branch, map.
-
-    ``updates`` counts those of both branches together, so that a schedule of turns and a joint one compare at equal
-    work. Records without a curve give no rows.
-    """
+    """Test mAP after each phase: preset, seed, phase, updates (of both branches together), branch, map."""
     rows = [
         {**phase, "branch": branch, "map": 100 * value}
         for record in records
