@@ -128,10 +128,7 @@ def found_annotations(root: str | Path, dataset: str) -> list[tuple[Layout, Path
 
 
 def find_annotations(root: str | Path, dataset: str) -> Annotations:
-    """The annotations of ``dataset`` in a data root, whatever their layout: the first one of :data:`LAYOUTS`.
-
-    Raises FileNotFoundError where there are none, ValueError for broken ones and an unknown dataset.
-    """
+    """Annotations in a data root, the first of :data:`LAYOUTS`; FileNotFoundError for none, ValueError for damage."""
     found = found_annotations(root, dataset)
     if found:
         return _read(*found[0], dataset)
@@ -144,10 +141,7 @@ def find_annotations(root: str | Path, dataset: str) -> Annotations:
 
 
 def annotations_from(path: str | Path, dataset: str) -> Annotations:
-    """The annotations in one json file, or in a folder, whatever their layout.
-
-    Raises FileNotFoundError where there are none, ValueError for broken ones and an unknown dataset.
-    """
+    """The annotations in a json file, or in a folder, of any layout; errors as of :func:`find_annotations`."""
     path, known = Path(path).expanduser(), get_dataset(dataset)
     if path.is_dir():
         return find_annotations(path, dataset)
@@ -167,16 +161,25 @@ def ground_truth(annotations: Annotations, protocol: Protocol, subset: str = "te
     """What ``protocol`` scores: the instances of all its videos of ``subset``, in seconds.
 
     Zero-length instances stay, as misses; a ``-snippets`` protocol rounds all segments as CO2-Net does. Raises
-    ValueError for another dataset's protocol, and for annotations without what sets it apart (its videos, any ambiguous
-    segment).
+    ValueError for another dataset's protocol, and for annotations without its videos or ambiguous segments.
     """
     if protocol.dataset != annotations.dataset:
         raise ValueError(
             f"protocol {protocol.name} scores {protocol.dataset}, these annotations are of {annotations.dataset}"
         )
     videos = [video for video in annotations.subset(subset) if video.name not in protocol.excluded]
-    if subset == "test":
-        _require(annotations, protocol, videos)
+    ambiguous = any(len(video.ambiguous) for video in annotations.videos.values())
+    if subset == "test" and protocol.ignore_ambiguous and not ambiguous:
+        raise ValueError(
+            f"protocol {protocol.name} ignores detections that touch an ambiguous segment, and the {annotations.layout}"
+            f" annotations have none; use {protocol.name.removesuffix('-ambiguous')}, or put Ambiguous_test.txt beside"
+        )
+    fitting = [p.name for p in get_dataset(protocol.dataset).protocols if p.videos == len(videos)]
+    if subset == "test" and protocol.videos != len(videos) and fitting:
+        raise ValueError(
+            f"protocol {protocol.name} scores {protocol.videos} videos, and the {annotations.layout} annotations have"
+            f" {len(videos)} of them: they fit {fitting[0]}"
+        )
     grid = get_dataset(protocol.dataset).grid if protocol.snippets else None
     doubtful = [(i, video.ambiguous) for i, video in enumerate(videos) if protocol.ignore_ambiguous]
 
@@ -195,18 +198,3 @@ def ground_truth(annotations: Annotations, protocol: Protocol, subset: str = "te
         ambiguous_segment_a2=table([segments for _, segments in doubtful]),
         grid=grid,
     )
-
-
-def _require(annotations: Annotations, protocol: Protocol, videos: list[Video]) -> None:
-    """Refuse annotations that would be scored under the name of ``protocol`` without what sets it apart."""
-    if protocol.ignore_ambiguous and not any(len(video.ambiguous) for video in annotations.videos.values()):
-        raise ValueError(
-            f"protocol {protocol.name} ignores detections that touch an ambiguous segment, and the {annotations.layout}"
-            f" annotations have none; use {protocol.name.removesuffix('-ambiguous')}, or put Ambiguous_test.txt beside"
-        )
-    fitting = [p.name for p in get_dataset(protocol.dataset).protocols if p.videos == len(videos)]
-    if protocol.videos != len(videos) and fitting:
-        raise ValueError(
-            f"protocol {protocol.name} scores {protocol.videos} videos, and the {annotations.layout} annotations have"
-            f" {len(videos)} of them: they fit {fitting[0]}"
-        )

@@ -84,8 +84,7 @@ class Rows:
 def cache_folder(home: Path, given: str | Path | None = None) -> Path:
     """The folder of the caches: as given, else ``$WTAL_CACHE``, else ``cache/`` beside the data root ``home``.
 
-    If that cannot be written, ``wtal_lib/`` in ``$XDG_CACHE_HOME`` (``~/.cache``) or in the temporary folder;
-    PermissionError where the folder that was asked for cannot be.
+    If unwritable, ``wtal_lib/`` in ``$XDG_CACHE_HOME`` (``~/.cache``) or the temporary folder, else PermissionError.
     """
     chosen = given or os.environ.get("WTAL_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -111,9 +110,8 @@ def opened(folder: Path, stem: str, stamp: str) -> Rows | None:
         path, width, dtype = folder / index["data"], int(index["width"]), np.dtype(index["dtype"])
         starts = dict(zip(index["ids"], zip(index["starts"], index["counts"], strict=True), strict=True))
         total = int(index["rows"])
-        if path.stat().st_size != total * width * dtype.itemsize:
-            return None
-        if any(start < 0 or count < 1 or start + count > total for start, count in starts.values()):
+        inside = all(start >= 0 and count >= 1 and start + count <= total for start, count in starts.values())
+        if path.stat().st_size != total * width * dtype.itemsize or not inside:
             return None
         rows = Rows(width, starts, index["fingerprint"], index["faults"], index["zeros"], index["info"], path)
         if total:
@@ -130,8 +128,7 @@ def built(
 ) -> Rows:
     """The cache of what ``feed`` adds, one array (t, d) at a time; ``feed`` returns the tokens it got, by id.
 
-    Stored as float16 if all arrays are, else as float32. Two processes may build at once. Raises OSError where fewer
-    than ``size`` bytes are free on the disk.
+    Stored as float16 if all arrays are, else as float32; two processes may build at once. OSError for a full disk.
     """
     free = shutil.disk_usage(folder).free
     if size > free:

@@ -17,10 +17,7 @@ QUANTITIES = ("length", "gap", "instances", "duration", "foreground")
 
 
 def instances(annotations: Annotations) -> pd.DataFrame:
-    """A row an instance, video by video: video, subset, class, start, stop, length and the gap before it (seconds).
-
-    The gap reaches back to the last earlier stop of any class, 0 in an overlap; nan for a video's first instance.
-    """
+    """A row an instance: video, subset, class, start, stop, length, gap after the last earlier stop (s; nan: first)."""
     rows = [
         (video.name, video.subset, video.instance_labels[i], *map(float, video.segments[i]))
         for video in annotations.videos.values()
@@ -32,10 +29,10 @@ def instances(annotations: Annotations) -> pd.DataFrame:
 
 
 def videos(annotations: Annotations, lengths: Mapping[str, int] | None = None, step: float = 0.64) -> pd.DataFrame:
-    """A row a video: subset, duration in seconds, numbers of instances and of classes, share of foreground.
+    """A row a video: subset, duration (s), numbers of instances and of classes, share of foreground in [0, 1].
 
-    The share is that of the duration, or of the last annotated stop if no duration is known, and lies in [0, 1]. With a
-    pack's ``lengths`` also the snippets and the seconds they cover (``step`` each); 0 for a video that the pack lacks.
+    Without a duration, of the last annotated stop. With a pack's ``lengths`` also the snippets (0 where the pack has
+    none) and the seconds they cover, ``step`` each.
     """
     rows = []
     for video in annotations.videos.values():
@@ -104,10 +101,7 @@ def mismatches(annotations: Annotations, packs: Iterable[Pack] = ()) -> pd.DataF
 
 
 def apart(a_n: np.ndarray, b_m: np.ndarray) -> float:
-    """Largest distance in [0, 1] between the cumulative shares of two samples (Kolmogorov-Smirnov); nan is left out.
-
-    Raises ValueError: a sample without finite values.
-    """
+    """Kolmogorov-Smirnov distance in [0, 1] of two samples, nan left out; ValueError for one without finite values."""
     a_n, b_m = (np.sort(x[np.isfinite(x)]) for x in (np.asarray(a_n, float), np.asarray(b_m, float)))
     if not (len(a_n) and len(b_m)):
         raise ValueError(f"two samples are compared, got {len(a_n)} and {len(b_m)} finite values")

@@ -41,9 +41,8 @@ Report = dict[str, Any]
 def check(root: str | Path, dataset: str | None = None, cache: str | Path | None = None) -> Report:
     """Findings about each dataset in a data root: ``annotations``, ``features``, ``protocols`` and ``problems``.
 
-    Packs are indexed on the way. ``problems`` is empty if a run would find all it needs; without ``dataset``, the
-    report covers those of which anything is there. Raises FileNotFoundError for no such ``root``, ValueError for the
-    dataset.
+    Packs are indexed on the way. ``problems`` is empty if a run would find all it needs; without ``dataset``, those of
+    which anything is there. Raises FileNotFoundError for no such ``root``, ValueError for an unknown dataset.
     """
     found = {name: _dataset(root, name, cache) for name in ([dataset] if dataset else DATASETS)}
     there = {name: report for name, report in found.items() if report["annotations"] or report["features"]}

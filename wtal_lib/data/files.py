@@ -71,10 +71,7 @@ def read_array(path: Path, expected: str, remedy: str, kinds: str) -> np.ndarray
 def read_objects(
     path: Path, expected: str, remedy: str, on_array: Callable[[np.ndarray], Any] | None = None
 ) -> list[Any]:
-    """The rows of an object array ``.npy``: numbers, bytes, text, arrays and nested lists of them; runs no code.
-
-    ``on_array`` takes each array as it is read, and its result stands there. Raises UnreadableError.
-    """
+    """Rows of an object ``.npy``: numbers, bytes, text, lists, ``on_array`` of arrays; UnreadableError otherwise."""
     with readable(path, expected, remedy), open(path, "rb") as file:
         shape, _, dtype, offset = header(file)
         if dtype.kind != "O":

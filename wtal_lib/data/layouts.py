@@ -45,10 +45,7 @@ class Video:
 
 
 def read_wtalc(folder: Path, dataset: str) -> Reading:
-    """W-TALC / CO2-Net pack: parallel lists in ``<name>-Annotations/*.npy``; ``extracted_fps.npy`` is wrong, not read.
-
-    Source: sujoyp/wtalc-pytorch, harlanhong/MM2021-CO2-Net (``wsad_dataset.py``).
-    """
+    """W-TALC / CO2-Net pack (``wsad_dataset.py``): parallel lists in ``*.npy``; ``extracted_fps`` is wrong, unread."""
     names, classes = read_column(folder / "videoname.npy", "SU"), tuple(read_column(folder / "classlist.npy", "SU"))
     if len(set(names)) != len(names):
         raise ValueError("some video names occur twice")
@@ -73,10 +70,7 @@ def read_wtalc(folder: Path, dataset: str) -> Reading:
 
 
 def read_database(path: Path, dataset: str) -> Reading:
-    """A json database: CoLA's ``gt.json``, ActionFormer's and OpenTAD's, ActivityNet's own, or one keyed by video.
-
-    Videos without annotations (ActivityNet's testing set) are left out; ActivityNet 1.3 is cut to 1.2's 100 classes.
-    """
+    """A json database, keyed by video; those without annotations are left out, ActivityNet 1.3 is cut to 1.2."""
     content, known = read_json(path, "a json database of videos", REMEDY), get_dataset(dataset)
     with readable(path, "a json object with a `database` of videos, each with subset and annotations", REMEDY):
         everything = content.get("database", content)
@@ -172,10 +166,7 @@ def segment_table(pairs: Any, count: int) -> np.ndarray:
 
 
 def _split(spelled: dict[str, str]) -> dict[str, str]:
-    """Train or test for each video: in THUMOS14 by the video's name, elsewhere by its subset.
-
-    Validation stands for test beside training (ActivityNet, OpenTAD), and for train beside test.
-    """
+    """Train or test by video: of its name (THUMOS14), else its subset; val is test beside training, else train."""
     training = any(word.lower().startswith("train") for word in spelled.values())
     meaning = {"train": "train", "val": "test" if training else "train", "test": "test"}
     subsets = {}

@@ -107,10 +107,7 @@ class Source:
 
 
 def found_packs(root: str | Path, dataset: str, kind: str, annotations: Annotations) -> Iterator[Source]:
-    """Every pack of a kind in a data root, the preferred first.
-
-    Raises ValueError for an unknown kind or dataset and a broken ``meta.json``, FileNotFoundError for no such ``root``.
-    """
+    """Packs of a kind, the preferred first; ValueError for an unknown kind, FileNotFoundError for no ``root``."""
     if kind not in KINDS:
         raise ValueError(f"unknown kind of features {kind!r}; choose one of {', '.join(KINDS)}")
     folders, seen = dataset_folders(root, dataset), set[Path]()

@@ -144,8 +144,7 @@ def resampled(
 ) -> Float[np.ndarray, "s d"]:
     """``snippets`` rows on ``target``, float32: the mean of the ``source`` rows each overlaps, weighted by the overlap.
 
-    On a finer target, the row at the snippet's middle; beyond the last row, that row again. Means of unit rows are
-    shorter than unit. Raises ValueError: no rows.
+    On a finer target, the row at the snippet's middle; beyond the last row, that row again. Raises ValueError: no rows.
     """
     if not len(features_td):
         raise ValueError("expected at least one row to resample, got none; leave empty videos out")

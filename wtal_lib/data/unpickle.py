@@ -33,8 +33,8 @@ OnArray = Callable[[np.ndarray], Any]
 def unpickle(file: BinaryIO, on_array: OnArray | None = None) -> list[Any]:
     """The items of the object array pickled from the file's position on: numbers, bytes, text, arrays, nested lists.
 
-    ``on_array`` takes each array as it is read, and its result stands there. Raises ValueError: truncated, cyclic,
-    hostile, or no object array; malformed opcodes may raise what they provoke.
+    ``on_array`` replaces each array as it is read. Raises ValueError for what is truncated, cyclic, hostile or no
+    object array; malformed opcodes may raise what they provoke.
     """
     size = os.fstat(file.fileno()).st_size
     array = _run(file.read() if size < SMALL else file, on_array)

@@ -29,11 +29,7 @@ def write_vlp_pack(
     text_ce: Float[np.ndarray, "c e"],
     features: Iterable[tuple[str, np.ndarray]],
 ) -> None:
-    """Write a pack into ``folder``: the features of each video as they come, ``text.npy``, at last ``meta.json``.
-
-    Each file appears whole or not at all. Raises ValueError for parts that do not fit, and names that are no file
-    names.
-    """
+    """Write a pack into ``folder``, each file whole, ``meta.json`` last; ValueError for parts that do not fit."""
     folder, shape = Path(folder), (len(meta.get("classes", ())), meta.get("embed_dim"))
     if missing := ", ".join(name for name in META if name not in meta):
         raise ValueError(f"expected meta data with {', '.join(META)}, but {missing} are missing; add them")

@@ -70,10 +70,9 @@ def detection_parts(
 def completeness_curves(
     curves: pd.DataFrame, pairs: Mapping[str, tuple[str, str]], alone: Sequence[str] = (), ax: Axes | None = None
 ) -> Axes:
-    """Completeness against over-completeness as the CAS threshold falls, before (dashed) and after (solid) training.
+    """Completeness by over-completeness over the CAS threshold, before (dashed) and after (solid); dots: threshold 0.5.
 
-    ``curves`` has the columns stage, level (the threshold), complete and over; ``pairs`` name the stages before and
-    after of each branch, ``alone`` stages without a later one. Dots: a threshold of 0.5. Up and left is better.
+    ``curves``: stage, level (threshold), complete, over; ``pairs``: stages before, after by branch; ``alone``: others.
     """
     ax = draw.single(ax, 0.72, 3.3)
     drawn = [(stage, branch, stage == both[1]) for branch, both in pairs.items() for stage in both]
@@ -120,8 +119,7 @@ def change_by_class(
 ) -> list[Axes]:
     """Mean of each class before (hollow) and after (full), a panel a measure, ordered by the first measure's change.
 
-    Both hold the value by measure and class: ``{"covered by CBP (%)": {class: share}}``; the colour is that of the
-    branch in the name. Beyond ``rows`` classes those that change most either way are shown.
+    Both: value by measure, whose branch gives the colour, and class; of more than ``rows`` those that change most.
     """
     first = next(iter(before))
     order = sorted(before[first], key=lambda name: before[first][name] - after[first][name])

@@ -1,7 +1,4 @@
-"""Figures of the data: classes, videos, feature lengths, mismatches, and drawn structure beside the real one.
-
-Each takes a table of :mod:`wtal_lib.data.census`.
-"""
+"""Figures of the tables of :mod:`wtal_lib.data.census`: classes, videos, feature lengths, mismatches, structure."""
 
 from __future__ import annotations
 
@@ -32,10 +29,7 @@ PANELS = {
 
 
 def classes(table: pd.DataFrame, rows: int = 30, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Instances by class and subset, and quartiles of their length (s), of :func:`wtal_lib.data.census.by_class`.
-
-    Longest class first; beyond ``rows`` classes the longest and the shortest are shown. Two axes.
-    """
+    """Instances and length quartiles (s) of :func:`wtal_lib.data.census.by_class`, longest first; ``rows`` at most."""
     table = table.sort_values("length_median", ascending=False, kind="stable")
     counts, lengths = draw.panels(axes, 2, 1 + 0.165 * min(len(table), rows), sharey=True, width_ratios=[1, 1.25])
     index, place = draw.rows_down(counts, table["class"].tolist(), rows)
@@ -82,8 +76,7 @@ def videos(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes
 def feature_lengths(table: pd.DataFrame, step: float, axes: Sequence[Axes] | None = None) -> list[Axes]:
     """Seconds covered by features minus the video's duration, in snippets of ``step`` seconds, cut at ±10.
 
-    Left a dot a video against its duration, where a wrong frame rate shows as a slope; right their histogram. ``table``
-    as of :func:`wtal_lib.data.census.videos` with a pack's lengths.
+    Left by duration, where a wrong frame rate shows as a slope; right their histogram, of a census with ``lengths``.
     """
     against, number = draw.panels(axes, 2, 2.6, width_ratios=[1.8, 1], sharey=True)
     there = table[table["snippets"] > 0]
@@ -119,10 +112,7 @@ def mismatches(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
 def structures(
     table: pd.DataFrame, apart: Mapping[str, float] | None = None, axes: Sequence[Axes] | None = None
 ) -> list[Axes]:
-    """Cumulative distribution of each quantity, real and drawn (:func:`wtal_lib.data.census.quantiles`).
-
-    The distances in ``apart`` become the panels' titles.
-    """
+    """Cumulative distributions, real and drawn, of :func:`wtal_lib.data.census.quantiles`; titles: ``apart``."""
     axes = draw.panels(axes, len(PANELS), 2.2, rows=2)
     style: dict[str, Any] = {"hue": "origin", "palette": ORIGINS, "style": "origin", "lw": 1.8}
     style |= {"dashes": {"real": "", "drawn": (4, 1.5)}, "estimator": None, "sort": False, "legend": False}

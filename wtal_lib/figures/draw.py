@@ -70,10 +70,7 @@ def log_x(ax: Axes) -> None:
 
 
 def rows_down(ax: Axes, names: Sequence[str], most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Name the rows of a figure from the top; the index and the place on the y axis of each row shown.
-
-    Beyond ``most`` rows the first and the last are shown, with the number of classes left out between them.
-    """
+    """Name rows from the top, the first and last beyond ``most``; index and place on the y axis of each row shown."""
     index, place = np.arange(len(names)), np.arange(float(len(names)))
     if most is not None and len(names) > most:
         head = -(-most // 2)

@@ -34,8 +34,7 @@ def protocols(
 ) -> list[Axes]:
     """The same detections under every protocol: mean mAP, and by tIoU the difference from the first protocol.
 
-    Names that differ in the ambiguous filter only share a colour; the filtered one is hollow and dashed. Axes span at
-    least 2 points: a small difference looks small.
+    Names that differ in the ambiguous filter only share a colour; the filtered one is hollow and dashed.
     """
     means, gains = draw.panels(axes, 2, 1.3 + 0.2 * max(len(names), 4), width_ratios=[1, 1.5])
     bases = [name.removesuffix("-ambiguous") for name in names]
@@ -66,10 +65,7 @@ def class_ap(
     rows: int = 30,
     ax: Axes | None = None,
 ) -> Axes:
-    """Average precision of each class, a bar a tIoU, best class first, the mean on top; classes of nan are left out.
-
-    Beyond ``rows`` classes the best and the worst are shown.
-    """
+    """Average precision of each class (nan left out), a bar a tIoU, best first, the mean on top; ``rows`` at most."""
     table = pd.DataFrame(100 * ap_ck, index=list(classes)).dropna()
     table = table.loc[table.mean(axis=1).sort_values(ascending=False, kind="stable").index]
     ax = draw.single(ax, 0.72, 1.1 + 0.15 * min(len(table), rows))
@@ -102,10 +98,7 @@ def verdicts(
     other_o2: Float[np.ndarray, "o 2"] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Ground truth of one class in one video (s), below it its detections, best first, coloured by verdict.
-
-    Instances of other classes, which explain a confusion or a wrong class, are hollow.
-    """
+    """Truth of one class in one video (s; hollow: other classes), its detections below, best first, by verdict."""
     last = len(segment_n2)
     ax = draw.single(ax, 1, 1.1 + 0.11 * last)
     for segment_x2, face in ((other_o2, "none"), (truth_m2, COLOURS["truth"])):
@@ -139,10 +132,7 @@ def miss_rates(
     rates: Mapping[str, tuple[Sequence[str], Float[np.ndarray, " bins"], Int[np.ndarray, " bins"]]],
     axes: Sequence[Axes] | None = None,
 ) -> list[Axes]:
-    """Share of instances that no detection found, by bin of each quantity, with Wilson's 95 % interval; dashed: of all.
-
-    ``rates``: by quantity the names, rates and counts of its bins (:func:`wtal_lib.score.diagnose.rate_by_bin`).
-    """
+    """Missed share by bin, Wilson's 95 % interval; dashed: all. ``rates``: names, rates, counts of bins by quantity."""
     axes = draw.panels(axes, len(rates), 2.4, sharey=True, width_ratios=[len(names) for names, _, _ in rates.values()])
     for ax, (quantity, (names, rate_b, count_b)) in zip(axes, rates.items(), strict=True):
         known = np.flatnonzero(count_b)

@@ -30,8 +30,7 @@ def dot_plot(
 ) -> Axes:
     """Rows of scores: each seed a hollow dot, their mean a full one with its standard deviation.
 
-    ``heads`` puts a heading over the row that it names; a band of half-width ``spread`` (points) lies about the mean of
-    ``base``.
+    ``heads`` puts a heading over the row it names; a band of half-width ``spread`` (points) lies about ``base``'s mean.
     """
     heads = {row: f"{head}\u200b" for row, head in (heads or {}).items()}  # no head may equal a row's name
     names = [name for row in values for name in (heads.get(row), row) if name]
@@ -83,9 +82,8 @@ def by_iou(
 def training_curves(curves: pd.DataFrame, warmup: float = 0, axes: Sequence[Axes] | None = None) -> list[Axes]:
     """Test mAP over training, a panel a branch: alternate training (solid) beside video labels alone (dashed).
 
-    ``curves`` has the columns preset, seed, branch, updates (of both branches) and map (percent); bands are standard
-    deviations over seeds. The last point of the mean is the result (disc); its best point on the test set (star) is an
-    oracle. Distillation begins after ``warmup`` updates (dotted).
+    ``curves`` has the columns preset, seed, branch, updates and map (percent); bands are standard deviations over
+    seeds. Disc: the result; star: the best point on the test set, an oracle. Dotted: the end of ``warmup`` updates.
     """
     branches = [branch for branch in ("cbp", "vlp", "fused") if branch in set(curves["branch"])]
     axes = draw.panels(axes, len(branches), 2.5, sharey=True)
@@ -112,10 +110,7 @@ def training_curves(curves: pd.DataFrame, warmup: float = 0, axes: Sequence[Axes
 
 
 def thresholds(grid: pd.DataFrame, *, title: str, default: tuple[float, float], ax: Axes | None = None) -> Axes:
-    """Heat map (%) over background (index) and foreground (columns) thresholds; the ``default`` cell is framed.
-
-    Colours are centred on it and span at least 10 points, so that what differs little looks alike.
-    """
+    """Heat map (%) over background (index) and foreground (columns) thresholds, centred on the framed ``default``."""
     ax = draw.single(ax, 0.4, 2.2)
     cells = grid.astype(float).sort_index(ascending=False)
     centre = float(cells.loc[default])
@@ -132,10 +127,7 @@ def thresholds(grid: pd.DataFrame, *, title: str, default: tuple[float, float], 
 
 
 def label_quality(frame: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Precision, recall and share of the pseudo-labels over training, a panel each; bands are standard deviations.
-
-    ``frame`` has the columns student, kind, updates and those three; foreground solid, background dashed.
-    """
+    """Pseudo-label precision, recall and share by student, kind and updates; bands: standard deviations over seeds."""
     axes = draw.panels(axes, 3, 2.5)
     students = {student: COLOURS[student] for student in ("cbp", "vlp")}
     style: dict[str, Any] = {"hue": "student", "palette": students, "style": "kind", "marker": "o", "legend": False}
@@ -151,11 +143,7 @@ def label_quality(frame: pd.DataFrame, axes: Sequence[Axes] | None = None) -> li
 
 
 def published(table: pd.DataFrame, marked: str, ours: Sequence[float] = (), ax: Axes | None = None) -> Axes:
-    """Published methods by year and mean mAP, the best of each year named, the ``marked`` method in colour.
-
-    ``table`` has the columns method, year, extra (trained on more than video labels) and mean; ``ours`` is a score a
-    seed.
-    """
+    """Published methods (method, year, extra, mean mAP) by year; ``marked`` in colour, ``ours`` a score a seed."""
     ax = draw.single(ax, 0.85, 3)
     known = table.dropna(subset="mean").reset_index(drop=True)
     within = known.groupby("year").cumcount() / known.groupby("year")["year"].transform("size")
@@ -187,10 +175,7 @@ def published(table: pd.DataFrame, marked: str, ours: Sequence[float] = (), ax: 
 
 
 def intervals(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Forest plot of the differences (points of mAP) in row, difference, low, high; full where the interval excludes 0.
-
-    Raises ValueError: no row, a column is missing, or an interval does not hold its difference.
-    """
+    """Forest plot of row, difference, low, high (points of mAP), full where 0 is excluded; ValueError for others."""
     columns, expected = ["row", "difference", "low", "high"], "expected a table with the columns"
     if frame.empty or not {*columns} <= {*frame}:
         got = f"{len(frame)} rows of {', '.join(map(str, frame)) or 'no columns'}"

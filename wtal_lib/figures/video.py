@@ -33,8 +33,7 @@ def timeline(
 ) -> Axes:
     """One class in one video: ground truth (shaded in all lanes), then a lane a branch with its CAS and detections.
 
-    ``curves`` hold one value in [0, 1] a snippet of ``step`` seconds; ``detections`` are of this video and class, the
-    darker the higher they score, with the score where there is room.
+    ``curves`` hold a value in [0, 1] a snippet of ``step`` seconds; ``detections`` are of this video and class.
     """
     found = detections or {}
     names = list(dict.fromkeys([*curves, *found]))
@@ -102,10 +101,10 @@ def video_overview(
 
     ``images`` are spread evenly over the video. A lane holds the class activation (one scale for all) and the best
     segments among ``detections`` (of any videos) with scores; ground truth shades it. ``shown`` are classes in any
-    spelling, unknown ones left out; ``step`` is the length of a snippet in seconds; ``note`` is written into the
-    figure.
+    spelling, unknown ones left out; ``step`` is the length of a snippet in seconds.
     """
     end, (height, width) = len(activation_tc) * step, images[0].shape[:2]
+    share = end / len(images)
     index = {prompt_name(label): i for i, label in enumerate(detections.classes)}
     words = [word for word in dict.fromkeys(map(prompt_name, shown)) if word in index]
     strip = FULL_WIDTH * (RIGHT - LEFT) / len(images) * height / width
@@ -116,7 +115,11 @@ def video_overview(
     room |= {"hspace": space / np.mean(rows), "height_ratios": rows}
     figure = plt.figure(figsize=(FULL_WIDTH, total), layout="none")  # strip and lanes share one exact time axis
     axes = list(figure.subplots(3, 1, sharex=True, gridspec_kw=room))
-    _film_strip(axes[0], images, end)
+    for i, image in enumerate(images):
+        axes[0].imshow(image, extent=(i * share, (i + 1) * share, 0, 1), aspect="auto", interpolation="antialiased")
+    axes[0].vlines(np.arange(1, len(images)) * share, 0, 1, color="white", lw=1.2)
+    axes[0].set_ylim(0, 1)
+    axes[0].axis("off")
     _truth_lane(axes[1], truth)
     highest = max(float(activation_tc[:, [index[word] for word in words]].max(initial=0.0)), 1e-12)
     here = detections.video_n == detections.videos.index(name)
@@ -176,16 +179,6 @@ def _scored_bars(
         if stop - start > 0.011 * len(text) * ax.get_xlim()[1] and score_n[n] > 0.2 * best:
             ink = draw.ink_on(face)
             ax.text((start + stop) / 2, -lane - 0.845, text, color=ink, fontsize=6.5, ha="center", va="center")
-
-
-def _film_strip(ax: Axes, images: Sequence[np.ndarray], end: float) -> None:
-    """Pictures side by side, each in the middle of its share of ``end`` seconds."""
-    width = end / len(images)
-    for i, image in enumerate(images):
-        ax.imshow(image, extent=(i * width, (i + 1) * width, 0, 1), aspect="auto", interpolation="antialiased")
-    ax.vlines(np.arange(1, len(images)) * width, 0, 1, color="white", lw=1.2)
-    ax.set_ylim(0, 1)
-    ax.axis("off")
 
 
 def _truth_lane(ax: Axes, truth: Truth) -> None:

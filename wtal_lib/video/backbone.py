@@ -78,22 +78,44 @@ def fill_pack(
     """Extract the features of ``videos`` into the pack ``out``, which ``write(out, meta=…, features=…)`` writes.
 
     ``workers`` videos are decoded at once, ``batch`` snippets go through the backbone together. Finished videos are
-    skipped; a killed call loses the unfinished ones only. A video that cannot be read stops nothing: it is one of the
-    ``problems``. ``say`` gets a line after each video, with the time to go by the size of the files still to be read.
-    Raises ValueError: ``out`` holds features of another model, weights or grid; two videos share a name; OSError: the
-    pack cannot be written (disk full); what was finished is kept.
+    skipped; a video that cannot be read is one of the ``problems``. ``say`` gets a line after each, with the time to
+    go. Raises ValueError for another origin than that of ``out`` and for names given twice, OSError for a full disk.
     """
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    rate = {"fps": grid.fps, "stride": grid.stride, "embed_dim": backbone.width}
-    meta = {"model": backbone.name, **rate, **backbone.meta, "versions": versions}
+    meta = {"model": backbone.name, "fps": grid.fps, "stride": grid.stride, "embed_dim": backbone.width}
+    meta |= {**backbone.meta, "versions": {name: importlib.metadata.version(name) for name in PACKAGES}}
     _require_same(out, meta)
     require_distinct(videos)
     result = Extraction(skipped=[video.stem for video in videos if _finished(out, video.stem, backbone.width)])
     size = {video: video.stat().st_size for video in videos if video.stem not in set(result.skipped)}
+
+    def written(arriving: Iterable[tuple[Path, Any]]) -> Iterator[tuple[str, np.ndarray]]:
+        """Name and features of each video; ``result`` and ``say`` get its outcome."""
+        began, done, total = time.monotonic(), 0, sum(size.values())
+        rows: defaultdict[Path, list[Tensor]] = defaultdict(list)
+        for video, item in arriving:
+            if isinstance(item, Tensor):
+                rows[video].append(backbone.forward(item))
+                continue
+            parts, done = rows.pop(video, []), done + size[video]
+            if isinstance(item, Exception):
+                problem = what = str(item) or type(item).__name__
+            else:
+                feature_td = torch.cat(parts).cpu().numpy()
+                yield video.stem, feature_td
+                with replacing(out / "features" / f"{video.stem}.json") as file:
+                    file.write(json.dumps(item).encode())
+                result.written[video.stem] = len(feature_td)
+                problem, what = item["short"], item["short"] or f"{len(feature_td)} snippets"
+            if problem:
+                result.problems[video.stem] = problem
+            left = (time.monotonic() - began) * (total - done) / max(1, done)
+            count = len(result.written.keys() | result.problems.keys())
+            say(f"[{count}/{len(size)}] {video.stem}: {what}" + (f", {duration(left)} left" if left else ""))
+
     try:  # meta.json first, so that a killed call leaves a pack that says what it is
         write(out, meta=meta, features=())
         with closing(read_ahead(size, lambda video: snippets(video, backbone, grid, batch), workers)) as arriving:
-            write(out, meta=meta, features=_written(arriving, out, backbone, size, result, say))
+            write(out, meta=meta, features=written(arriving))
     except torch.cuda.OutOfMemoryError as error:
         raise ValueError(f"{batch} snippets at once do not fit into the GPU's memory; choose fewer") from error
     except OSError as error:
@@ -102,38 +124,6 @@ def fill_pack(
             "videos are kept: make room and call again"
         ) from error
     return result
-
-
-def _written(
-    arriving: Iterable[tuple[Path, Any]],
-    out: Path,
-    backbone: Backbone,
-    size: dict[Path, int],
-    result: Extraction,
-    say: Callable[[str], None],
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and features of each video, to be written; ``result`` and ``say`` get the outcome of each."""
-    began, done, total = time.monotonic(), 0, sum(size.values())
-    rows: defaultdict[Path, list[Tensor]] = defaultdict(list)
-    for video, item in arriving:
-        if isinstance(item, Tensor):
-            rows[video].append(backbone.forward(item))
-            continue
-        parts, done = rows.pop(video, []), done + size[video]
-        if isinstance(item, Exception):
-            problem = what = str(item) or type(item).__name__
-        else:
-            feature_td = torch.cat(parts).cpu().numpy()
-            yield video.stem, feature_td
-            with replacing(out / "features" / f"{video.stem}.json") as file:
-                file.write(json.dumps(item).encode())
-            result.written[video.stem] = len(feature_td)
-            problem, what = item["short"], item["short"] or f"{len(feature_td)} snippets"
-        if problem:
-            result.problems[video.stem] = problem
-        left = (time.monotonic() - began) * (total - done) / max(1, done)
-        count = len(result.written.keys() | result.problems.keys())
-        say(f"[{count}/{len(size)}] {video.stem}: {what}" + (f", {duration(left)} left" if left else ""))
 
 
 def snippets(video: Path, backbone: Backbone, grid: Grid, batch: int) -> Iterator[Tensor | dict[str, Any]]:
@@ -157,10 +147,7 @@ def snippets(video: Path, backbone: Backbone, grid: Grid, batch: int) -> Iterato
 def read_ahead(
     sources: Iterable[S], read: Callable[[S], Iterator[Any]], workers: int
 ) -> Generator[tuple[S, Any], None, None]:
-    """Items of ``read(source)``, in order, with their source; ``workers`` sources are read at once and mix.
-
-    The exception that ends a source is its last item. Threads read until the iterator is closed.
-    """
+    """Sources with each item of ``read(source)``, in order, or the exception that ends it; ``workers`` at once."""
     end = object()
 
     def items(source: S) -> Iterator[Any]:

@@ -61,8 +61,9 @@ def extract_to_pack(
     require_distinct(chosen)
     weights = str(Path(pretrained).absolute()) if Path(pretrained).exists() else pretrained
     form = {"model": model, "pretrained": weights, "device": device, "precision": precision, "seed": seed}
-    options = {"grid": Grid(fps, stride), "batch": batch, "workers": workers}
-    work = functools.partial(_extract_here, Path(out).absolute(), names, templates, form, options)
+    pack = {"out": Path(out).absolute(), "classes": names, "templates": templates}
+    options = {**pack, "grid": Grid(fps, stride), "batch": batch, "workers": workers}
+    work: Callable[..., Extraction] = functools.partial(_extract_here, form, options)
     result = _on_cluster(work, chosen, scheduler, say) if scheduler else work(chosen, say=say)
     say(
         f"{sum(result.written.values())} snippets of {len(result.written)} videos written to {out}, "
@@ -72,24 +73,16 @@ def extract_to_pack(
     return result
 
 
-def _extract_here(
-    out: Path,
-    names: Sequence[str],
-    templates: Sequence[str],
-    form: dict[str, Any],
-    options: dict[str, Any],
-    videos: Sequence[Path],
-    **more: Any,
-) -> Extraction:
+def _extract_here(form: dict[str, Any], options: dict[str, Any], videos: Sequence[Path], **more: Any) -> Extraction:
     """Extract one share, on this machine's device and in the precision of the pack unless ``form`` names others."""
     device, precision, file = form["device"], form["precision"], Path(form["pretrained"])
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
-        precision = pack_meta(out).get("precision") or native_precision("auto", device.partition(":")[0])
+        precision = pack_meta(options["out"]).get("precision") or native_precision("auto", device.partition(":")[0])
     changed = file.stat().st_mtime_ns if file.exists() else 0
     vlm = _loaded(changed, **{**form, "device": device, "precision": precision})
-    return extract(videos, out, vlm, names, templates, **options, **more)
+    return extract(videos, vlm=vlm, **options, **more)
 
 
 @functools.lru_cache(maxsize=1)
@@ -117,10 +110,7 @@ def _on_cluster(
 def extract(
     videos: Sequence[Path], out: str | Path, vlm: Vlm, classes: Sequence[str], templates: Sequence[str], **options: Any
 ) -> Extraction:
-    """Image embeddings of each snippet's middle frame into the VLP pack ``out``, beside text rows of ``classes``.
-
-    ``options``, result and errors as of :func:`fill_pack`; ValueError for an unusable class name or template.
-    """
+    """Embeddings of snippets' middle frames into the pack ``out``; ``options``, result, errors as :func:`fill_pack`."""
     text_ce = text_rows(vlm, classes, templates).cpu().numpy()
     backbone = image_backbone(vlm, text_ce.shape[1], classes=list(classes), templates=list(templates))
     return fill_pack(videos, Path(out), backbone, functools.partial(write_vlp_pack, text_ce=text_ce), **options)

@@ -67,10 +67,7 @@ class Frame(NamedTuple):
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Duration, rate and size of a video file; packets are counted where the file does not state its duration.
-
-    Raises FileNotFoundError for a file that is not there, ValueError for one without a picture that can be decoded.
-    """
+    """Duration, rate and size of a video; FileNotFoundError where it is missing, ValueError for no readable picture."""
     with _opened(path) as (container, stream):
         first = next((frame for _, frame in _decoded(container, stream)), None)
         if first is None:
@@ -89,9 +86,8 @@ def probe(path: str | Path) -> VideoInfo:
 def frames(path: str | Path, times_s: Sequence[float] | Float[np.ndarray, " t"]) -> Iterator[Frame]:
     """The frame shown at each of ``times_s`` (seconds from the start of the file, ascending), one after another.
 
-    Shown at a time is the last frame whose presentation time is not later; before the first frame it is the first. The
-    iterator ends early where the file does: times beyond the last frame's end get none. Damaged packets are stepped
-    over. Pixels are taken as square. Raises what :func:`probe` raises, and ValueError for times out of order.
+    Shown is the last frame that is not later; before the first frame, the first. Times beyond the last frame's end get
+    none; damaged packets are stepped over. Raises what :func:`probe` raises, and ValueError for times out of order.
     """
     times = np.asarray(times_s, dtype=np.float64)
     if times.ndim != 1 or not np.isfinite(times).all() or (np.diff(times) < 0).any():

@@ -82,10 +82,7 @@ def vanilla(pack: OpenPack) -> Scorer:
 
 
 def trained(run: str | Path, pack: OpenPack) -> Scorer:
-    """Score by the averaged branches of a finished run, on the classes that they were trained on.
-
-    Raises FileNotFoundError where there is none, ValueError for damaged files and embeddings of another width.
-    """
+    """Score by the averaged branches of a run; FileNotFoundError for none, ValueError for damage or another width."""
     run = Path(run)
     if not (run / "record.json").is_file():
         raise FileNotFoundError(f"no finished run in {run}: expected the record.json that `wtal run` writes there")

@@ -39,10 +39,7 @@ EFFICIENT_PROMPT: dict[str, Any] = {"prefix": "", "before": 16, "after": 16}
 
 
 def read_classes(path: str | Path) -> tuple[str, ...]:
-    """Class names of a text file, one a line, or of a json list.
-
-    Raises FileNotFoundError for a missing file, ValueError for no names, a blank one, or two that give one prompt.
-    """
+    """Class names, one a line or a json list; FileNotFoundError for no file, ValueError for blank, equal, no names."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no such file of class names: {path}")
@@ -99,14 +96,11 @@ def prompt_learner(
     after: int = 0,
     seed: int = 0,
 ) -> PromptLearner:
-    """Learnable prompts ``[before] class name [after]``, starting from the words of ``prefix``.
+    """Learnable prompts ``[before] class name [after]``, from the words of ``prefix`` on; names share all vectors.
 
-    ``before`` counts all vectors in front of the class name, by default as many as ``prefix`` has tokens; further ones
-    stand first. These and the ``after`` vectors behind the name are drawn with :data:`CONTEXT_STD`. In the code of
-    Efficient-Prompt the vectors behind the name depend on its length; here all names share all vectors.
-
-    Raises ValueError for no class names, fewer vectors than ``prefix`` has tokens, a prompt that is longer than the
-    tower takes, and a text tower of Hugging Face.
+    ``before`` counts all vectors in front of the class name, by default the tokens of ``prefix``; further ones stand
+    first. These and the ``after`` vectors are drawn with :data:`CONTEXT_STD`. Raises ValueError for a tower without
+    token embeddings, numbers that do not fit, and a text beyond the context.
     """
     embed = getattr(text_tower(vlm.model), "token_embedding", None)
     if embed is None:

@@ -101,13 +101,10 @@ def load(
 ) -> Vlm:
     """Load the open_clip ``model`` with the weights ``pretrained``, frozen.
 
-    ``model`` is a name of ``open_clip.list_models()``, ``hf-hub:OWNER/REPO`` or ``local-dir:FOLDER``. ``pretrained`` is
-    one of open_clip's tags for it, a checkpoint file (safetensors, or a plain torch state dict), or ``random``: weights
-    drawn from ``seed``. Activations follow the tag (OpenAI's weights need QuickGELU, whatever the model's name says).
-    ``text_only`` drops the image tower. ``precision`` (of the weights) is ``float32`` or ``bfloat16``.
-
-    Raises ValueError for a model, tag or checkpoint that does not fit (nearest names offered), FileNotFoundError for a
-    missing file, ConnectionError where the weights are neither here nor to be fetched (and says how to bring them).
+    ``model`` is a name of ``open_clip.list_models()``, ``hf-hub:OWNER/REPO`` or ``local-dir:FOLDER``; ``pretrained``
+    one of open_clip's tags for it, a checkpoint file (safetensors, or a plain torch state dict), or ``random``, of
+    ``seed``. ``text_only`` drops the image tower; ``precision`` (of the weights) is ``float32`` or ``bfloat16``. Raises
+    ValueError for what does not fit, FileNotFoundError for no such file, ConnectionError for weights out of reach.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
