@@ -15,7 +15,6 @@ from typing import Any
 
 from wtal_lib.method.presets import preset
 from wtal_lib.runs import sweep
-from wtal_lib.runs.experiment import Experiment
 from wtal_lib.runs.run import run
 from wtal_lib.runs.sources import Spec
 from wtal_lib.runs.store import Store
@@ -93,10 +92,8 @@ def _reported(pipe: Any, function: Callable[..., Any], given: tuple[Any, ...]) -
 def logged(given: Task, folder: Path, log: Path) -> dict[str, Any]:
     """The record of a run in ``store_in(folder)`` that adds a line to ``log`` for each phase it computes."""
     data, place = sweep._opened(given.spec), store_in(folder)
-    own = place.cache / Experiment(given.config, data).identity
     with open(log, "a") as file:
-        tell = {"progress": lambda _: _flushed(file)}
-        return run(given.config, data, own, results=place.records, keep=given.keep, warmups=place.cache, **tell)
+        return run(given.config, data, place, keep=given.keep, share=True, progress=lambda _: _flushed(file))
 
 
 def _flushed(file: Any) -> None:
@@ -143,7 +140,7 @@ def sweep_killed(folder: Path, tasks: list[Task], kills: int) -> tuple[list[list
         place = folder / f"sweep{len(found)}"
         driver = _driver(context, tasks, place)
         while driver.exitcode != 0:
-            driver.join(moment.uniform(0, usual) if sum(hit.values()) < kills else None)
+            driver.join(moment.uniform(0, 0.5 * usual) if sum(hit.values()) < kills else None)
             if driver.is_alive():
                 victim = moment.choice([driver.pid, *children(forkserver._forkserver._forkserver_pid)])  # type: ignore[attr-defined]
                 hit[victim == driver.pid] += 1

@@ -79,7 +79,7 @@ def test_a_run_says_the_same_with_any_number_of_threads(data, tmp_path):
 def test_runs_of_a_store_share_their_warm_up_and_give_what_they_give_alone(data, tmp_path):
     for name in ("full", "late_fusion"):
         config = short(name)
-        shared = run(config, data, tmp_path / "store" / config.preset, warmups=tmp_path / "store")
+        shared = run(config, data, store.Store(tmp_path / "results", tmp_path / "store"), share=True)
         alone = run(config, data, tmp_path / name)
         assert shared["metrics"] == alone["metrics"]
     assert len(list((tmp_path / "store").glob("warmup-*"))) == 1
@@ -161,19 +161,19 @@ def files(folder):
 
 
 def test_of_a_run_remains_what_is_asked_and_its_record_stays_as_it_was(data, tmp_path, monkeypatch):
-    folder, results, trained = tmp_path / "cache" / "run", tmp_path / "results", []
+    place, trained = store.Store(tmp_path / "results", tmp_path / "cache"), []
+    own, record = place.places(Experiment(short(), data).identity)
+    folder = record.parent
     original = runs.trainer._run_phase
     monkeypatch.setattr(runs.trainer, "_run_phase", lambda *a, **k: trained.append(1) or original(*a, **k))
 
     def computed(*keep):
         trained.clear()
-        record = run(short(), data, folder, results=results, keep=keep)
+        record = run(short(), data, place, keep=keep)
         return plain(record), len(trained)
 
     first, phases = computed()
-    (own,) = results.iterdir()
     content = own.read_bytes()
-    assert own.stem == first["identity"]
     assert not files(tmp_path / "cache"), "the record is all there is"
     assert computed() == (first, 0)
     assert computed("networks") == (first, phases), "they were gone"

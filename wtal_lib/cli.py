@@ -116,16 +116,15 @@ def run(
 ) -> None:
     """Train and score one named run: a record and its detections."""
     from wtal_lib.method import presets
-    from wtal_lib.runs import experiment, results, run, sources, store
+    from wtal_lib.runs import results, run, sources, store
 
     for wrong in (change for change in changes if "=" not in change):
         raise ValueError(f"--set takes FIELD=VALUE, as schedule.period=25, got {wrong!r}")
     config = presets.preset(preset, dataset, profile, seed, **dict(change.split("=", 1) for change in changes))
     data = sources.open_data(sources.Spec(dataset, source, data_root, profile, setting=setting))
     kept = store.Store.below(None, data.place, data.dataset)
-    folder = out or kept.cache / experiment.Experiment(config, data, device).identity
-    place = None if out else kept.records
-    record = run.run(config, data, folder, results=place, device=device, anew=anew, progress=_to_stderr)
+    record = run.run(config, data, out or kept, device=device, anew=anew, progress=_to_stderr)
+    folder = out or kept.cache / record["identity"]
     print(f"{results.as_text(record)}\nrecord.json and detections.json in {folder}")
 
 

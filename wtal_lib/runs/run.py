@@ -24,6 +24,7 @@ from wtal_lib.method.state import State, fresh, resume
 from wtal_lib.runs import records, store
 from wtal_lib.runs.experiment import Experiment, identity, resolved
 from wtal_lib.runs.sources import Data
+from wtal_lib.runs.store import Store
 from wtal_lib.score.detections import write_detections
 from wtal_lib.score.evaluate import report
 
@@ -31,24 +32,23 @@ from wtal_lib.score.evaluate import report
 def run(
     config: Config,
     data: Data,
-    folder: Path,
+    place: Path | Store,
     *,
-    results: Path | None = None,
     keep: Collection[str] = tuple(store.KEPT),
-    warmups: Path | None = None,
+    share: bool = False,
     device: str = "auto",
     curve: bool = False,
     anew: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """The record of a run, which also lies in ``folder/record.json`` beside what ``keep`` names (:data:`store.KEPT`).
+    """The record of a run, which also lies in the folder ``place``, beside what ``keep`` names (:data:`store.KEPT`).
 
-    With ``results`` the record lies there too, as ``IDENTITY.json``, and a folder of which nothing is kept is removed.
+    In a store the record lies among the results, and the run's folder in the cache is there for what is kept alone.
     A finished run of the same configuration, data, method and kind of device is returned as it is, even from a folder
     that cannot be written, unless it lacks what is to be kept or the ``curve``; an unfinished one goes on from its last
     checkpoint; one that another process has in hand is waited for; ``anew`` forgets what there is. The curve is the
-    test mAP after each phase, to be looked at and for nothing else: the last weights are the result. Runs with the same
-    ``warmups`` folder share their warm-ups there. ``progress`` gets a line after each phase.
+    test mAP after each phase, to be looked at and for nothing else: the last weights are the result. Runs of a store
+    that ``share`` compute a common warm-up once. ``progress`` gets a line after each phase.
 
     Raises:
         ValueError: the folder holds another run, or the data cannot be trained on.
@@ -57,11 +57,12 @@ def run(
     """
     config, device = resolved(config, device)
     name = identity(config, data, device)
-    places = [*([results / f"{name}.json"] if results else []), folder / store.RECORD]
+    places = place.places(name) if isinstance(place, Store) else [place / store.RECORD]
+    folder = places[-1].parent
     if not anew and (record := finished(config, name, places, keep, curve)) is not None:
         return record
-    for place in places:
-        records.require_writable(place.parent)
+    for path in places:
+        records.require_writable(path.parent)
     load_libraries()
     with store.alone(folder):
         if not anew and (record := finished(config, name, places, keep, curve)) is not None:
@@ -74,7 +75,7 @@ def run(
             keep = {*keep, *(kind for kind, files in store.KEPT.items() if any(folder.glob(files)))}
         folder.mkdir(parents=True, exist_ok=True)
         with trainer.deterministic(config.training.threads):
-            record = _computed(Experiment(config, data, device), folder, keep, curve, warmups, progress)
+            record = _computed(Experiment(config, data, device), folder, keep, curve, share, progress)
         return _kept(record, folder, places, keep)
 
 
@@ -115,7 +116,7 @@ def _computed(
     folder: Path,
     keep: Collection[str],
     curve: bool,
-    warmups: Path | None,
+    share: bool,
     progress: Callable[[str], None] | None,
 ) -> dict[str, Any]:
     """The record of a run that goes on from its last checkpoint to its end."""
@@ -131,8 +132,8 @@ def _computed(
             progress(_line(phase, entry))
 
     resume(config, batches, state, folder)
-    if state.done == 0 and warmups is not None:
-        _warm_up(experiment, state, warmups, on_phase)
+    if state.done == 0 and share:
+        _warm_up(experiment, state, folder.parent, on_phase)
     trainer.train(config, batches, state, truth=experiment.snippet_truth, folder=folder, on_phase=on_phase)
     scores = experiment.scores(state)
     detections = predict.detect(config, batches, scores)
@@ -191,18 +192,17 @@ def warmup(config: Config) -> Config:
     )
 
 
-def warmup_folder(warmups: Path, config: Config, data: Data, device: str) -> Path:
-    """Where a run's warm-up is kept for others that begin alike."""
-    return warmups / f"{store.WARMUP}{identity(warmup(config), data, device)}"
+def warmup_name(config: Config, data: Data, device: str) -> str:
+    """Name of the folder in the cache where a run's warm-up is kept for others that begin alike."""
+    return store.WARMUP + identity(warmup(config), data, device)
 
 
-def _warm_up(experiment: Experiment, state: State, warmups: Path, on_phase: Callable[[Phase, State], None]) -> None:
+def _warm_up(experiment: Experiment, state: State, cache: Path, on_phase: Callable[[Phase, State], None]) -> None:
     """Bring ``state`` to the end of its warm-up, which is computed once for all runs that begin alike."""
-    shared = warmup_folder(warmups, experiment.config, experiment.data, experiment.device)
-    records.require_writable(shared)
+    shared = cache / warmup_name(experiment.config, experiment.data, experiment.device)
+    alike, truth = warmup(experiment.config), experiment.snippet_truth
     with store.alone(shared):
-        store.clear(shared, [])
-        alike, truth = warmup(experiment.config), experiment.snippet_truth
+        store.clear(shared)
         shared.mkdir(exist_ok=True)
         trainer.train(alike, experiment.batches, state, truth=truth, folder=shared, on_phase=on_phase)
 

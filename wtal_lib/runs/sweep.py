@@ -25,7 +25,7 @@ from wtal_lib.method.presets import preset
 from wtal_lib.parallel import Failure, Progress, completed
 from wtal_lib.runs import records, store
 from wtal_lib.runs.experiment import identity, resolved
-from wtal_lib.runs.run import finished, run, warmup_folder
+from wtal_lib.runs.run import finished, run, warmup_name
 from wtal_lib.runs.sources import Data, Spec, open_data
 from wtal_lib.settings import coerced, to_dict, unknown
 from wtal_lib.simulate.knobs import DIFFICULTIES
@@ -54,13 +54,13 @@ class _Job:
     device: str
     identity: str
     fingerprint: Mapping[str, str]
-    places: list[Path]
-    warmup: Path
+    place: store.Store
+    warmup: str
 
     @property
     def folder(self) -> Path:
         """The run's folder in the cache."""
-        return self.places[-1].parent
+        return self.place.cache / self.identity
 
 
 def sweep(
@@ -103,7 +103,7 @@ def sweep(
         records.require_writable(place.cache, "set WTAL_CACHE to another folder")
     for job in todo if anew else ():
         with store.alone(job.folder):
-            store.forget(job.folder, job.places)
+            store.forget(job.folder, place.places(job.identity))
     before, failed = len(known), sum("error" in record for record in known.values())
 
     def tell(one: Progress) -> None:
@@ -114,9 +114,10 @@ def sweep(
     with closing(completed(_compute, todo, **options)) as arriving:
         for i, result in arriving:
             known[todo[i].identity] = _failed(todo[i], result) if isinstance(result, Failure) else result
-    for shared in {job.warmup for job in jobs.values() if job.warmup.exists()}:
-        with suppress(Timeout), store.alone(shared, wait=False):  # unless another sweep uses it
-            shutil.rmtree(shared)
+    for shared in {place.cache / job.warmup for job in named}:
+        if shared.exists():
+            with suppress(Timeout), store.alone(shared, wait=False):  # unless another sweep uses it
+                shutil.rmtree(shared)
     return [known[job.identity] for job in named]
 
 
@@ -124,13 +125,14 @@ def _job(task: Task, data: Data, place: store.Store, device: str) -> _Job:
     config, device = resolved(task.config, device)
     root = data_root(task.spec.root or None).resolve()  # the same in another working directory
     task = replace(task, config=config, spec=replace(task.spec, root=str(root) if root.is_dir() else ""))
-    name, shared = identity(config, data, device), warmup_folder(place.cache, config, data, device)
-    return _Job(task, device, name, data.fingerprint, [path.absolute() for path in place.places(name)], shared)
+    place = store.Store(place.records.absolute(), place.cache.absolute())
+    name, shared = identity(config, data, device), warmup_name(config, data, device)
+    return _Job(task, device, name, data.fingerprint, place, shared)
 
 
 def _known(job: _Job, retry: bool) -> dict[str, Any] | None:
     """The record of a finished run, or what is known of one that failed; None where it is to be computed."""
-    record = finished(job.task.config, job.identity, job.places, job.task.keep, job.task.curve)
+    record = finished(job.task.config, job.identity, job.place.places(job.identity), job.task.keep, job.task.curve)
     if record is None and not retry and (job.folder / store.TRACEBACK).exists():
         lines = (job.folder / store.TRACEBACK).read_text(encoding="utf-8").rstrip().splitlines()
         return _failure(job, lines[-1] if lines else "", job.folder / store.TRACEBACK)
@@ -145,11 +147,11 @@ def _failure(job: _Job, error: str, traceback_file: Path | str) -> dict[str, Any
 
 def _failed(job: _Job, failure: Failure) -> dict[str, Any]:
     """What stands in the record's place; the traceback lies in the run's folder, or where there is still room."""
-    head = f"run {job.identity}: {job.task.config.preset}, seed {job.task.config.seed}\n"
+    head = f"run {job.identity}: {job.task.config.preset}, seed {job.task.config.seed}"
     for place in (job.folder, Path(tempfile.gettempdir()) / f"wtal-{job.identity}"):
         with suppress(OSError):
             with replacing(place / store.TRACEBACK) as file:
-                file.write(f"{head}{failure.traceback}\n{failure.error}\n".encode())
+                file.write(f"{head}\n{failure.traceback}\n{failure.error}\n".encode())
             return _failure(job, failure.error, place / store.TRACEBACK)
     return _failure(job, failure.error, "")
 
@@ -166,7 +168,7 @@ def _compute(job: _Job) -> dict[str, Any]:
         ValueError: this is another version of the method than the one that asked; as :func:`run`.
     """
     with _ONE_RUN:
-        data, task, (result, _) = _data(job), job.task, job.places
+        data, task = _data(job), job.task
         if identity(task.config, data, job.device) != job.identity:
             raise ValueError(
                 f"the worker on {socket.gethostname()} has another version of wtal_lib than the one that started the"
@@ -175,18 +177,16 @@ def _compute(job: _Job) -> dict[str, Any]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            options: dict[str, Any] = {"keep": task.keep, "curve": task.curve, "device": job.device}
-            record = run(task.config, data, job.folder, results=result.parent, warmups=job.folder.parent, **options)
+            options: dict[str, Any] = {"keep": task.keep, "share": True, "curve": task.curve, "device": job.device}
+            record = run(task.config, data, job.place, **options)
             store.pack_detections(job.folder)
             return record
         finally:
             torch.set_num_threads(threads)
 
 
-@functools.lru_cache(maxsize=1)
-def _opened(spec: Spec) -> Data:
-    """Data that consecutive runs of a process share."""
-    return open_data(spec)
+_opened = functools.lru_cache(maxsize=1)(open_data)
+"data that consecutive runs of a process share"
 
 
 def _data(job: _Job) -> Data:
@@ -246,15 +246,11 @@ def grid(values: Mapping[str, Any]) -> list[Task]:
     for setting in given["settings"]:
         if setting not in DIFFICULTIES:
             raise ValueError(unknown(setting, list(DIFFICULTIES), "setting"))
-    dataset, profile = given["dataset"], given["profile"]
+    dataset, source, root, profile, world, presets, seeds, settings = given.values()
+    fields = [{str(field): value for field, value in change.items()} for change in changes]
     return [
-        Task(
-            preset(name, dataset, profile, seed, **{str(field): value for field, value in change.items()}),
-            Spec(dataset, given["source"], given["data_root"], profile, given["world"], setting),
-        )
-        for setting, name, change, seed in itertools.product(
-            given["settings"], given["presets"], changes, given["seeds"]
-        )
+        Task(preset(name, dataset, profile, seed, **change), Spec(dataset, source, root, profile, world, setting))
+        for setting, name, change, seed in itertools.product(settings, presets, fields, seeds)
     ]
 
 
