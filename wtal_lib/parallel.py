@@ -131,10 +131,12 @@ def _results(function: Any, todo: dict[int, Any], connect: Any) -> Generator[tup
         with connect(patience) as client:
             futures = client.map(work, list(todo.values()), pure=False, key="wtal")
             position = dict(zip((future.key for future in futures), list(todo), strict=True))
-            yield None, None, sum(client.nthreads().values())
+            threads, asked = sum(client.nthreads().values()), time.monotonic()
+            yield None, None, threads
             for future in as_completed(futures, loop=client.loop):
                 try:
-                    threads = sum(client.nthreads().values())
+                    if time.monotonic() - asked > 1:
+                        threads, asked = sum(client.nthreads().values()), time.monotonic()
                     result = future.result()
                 except Exception as error:
                     if isinstance(error, LOST) or type(error).__name__ == "NoWorkerError":

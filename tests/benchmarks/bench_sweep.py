@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,12 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from faulty import task
+from faulty import store_in, task
 from test_store import record
 
 from wtal_lib.parallel import mapped
-from wtal_lib.runs import store, sweep
+from wtal_lib.runs import results, sweep
+from wtal_lib.runs.store import write
 
 RUNS, WORKERS, NAP = 1000, (8, 8), 0.5
 "sleeping runs, the cluster's processes and threads in each, seconds a run"
@@ -51,6 +51,8 @@ def overhead(seconds: float) -> None:
     """Sleeping runs on two processes, beside the runs' own time."""
     own, start = 2 * seconds, timed(lambda: mapped(asleep, [0.0] * 2, workers=2, preload=sweep.PRELOAD))
     row("start of a program's first sweep, once", f"{start:.2f} s", f"runs of {seconds:g} s", start / seconds)
+    again = timed(lambda: mapped(asleep, [0.0] * 2, workers=2))
+    row("start of the next one", f"{again:.2f} s", f"runs of {seconds:g} s", again / seconds)
     wall = timed(lambda: mapped(asleep, [seconds] * 4, workers=2))
     row(
         f"4 runs of {seconds:g} s on 2 processes",
@@ -62,11 +64,11 @@ def overhead(seconds: float) -> None:
 
 def cores(place: Path) -> None:
     """Real runs, one after the other in this process and on two processes; libraries are loaded in both before."""
-    tasks = [replace(task(seed, schedule__rounds=40), curve=False) for seed in range(4)]
+    tasks = [task(seed, schedule__rounds=40) for seed in range(4)]
     for workers, name in ((1, "load"), (2, "load too")):
-        sweep.sweep([task(9), task(8)], place / name, workers=workers)
-    one = timed(lambda: sweep.sweep(tasks, place / "one", workers=1))
-    two = timed(lambda: sweep.sweep(tasks, place / "two", workers=2))
+        sweep.sweep([task(9), task(8)], store_in(place / name), workers=workers)
+    one = timed(lambda: sweep.sweep(tasks, store_in(place / "one"), workers=1))
+    two = timed(lambda: sweep.sweep(tasks, store_in(place / "two"), workers=2))
     row("4 runs on 2 processes", f"{two:.2f} s", f"one by one {one:.2f} s", one / two)
 
 
@@ -113,13 +115,13 @@ def thousand() -> None:
 
 def listing(place: Path) -> None:
     """A store of ten thousand records: its list beside reading every record."""
-    store.write(place / f"{0:016x}", asleep(0))
-    text = (place / f"{0:016x}" / store.RECORD).read_bytes()
+    kept = store_in(place)
+    write(kept.records / f"{0:016x}.json", asleep(0))
+    text = (kept.records / f"{0:016x}.json").read_bytes()
     for number in range(1, 10_000):
-        (place / f"{number:016x}").mkdir()
-        (place / f"{number:016x}" / store.RECORD).write_bytes(text)
-    whole = timed(lambda: [json.loads((path / store.RECORD).read_bytes()) for path in place.iterdir()])
-    cards = timed(lambda: store.cards(place))
+        (kept.records / f"{number:016x}.json").write_bytes(text)
+    whole = timed(lambda: [json.loads(path.read_bytes()) for path in kept.records.iterdir()])
+    cards = timed(lambda: results.cards(kept))
     row(
         f"list of 10,000 records of {len(text) / 1024:.0f} KiB",
         f"{cards:.2f} s",
