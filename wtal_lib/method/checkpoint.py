@@ -19,16 +19,12 @@ def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
     total = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         total.update(name.encode())
-        total.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+        total.update(tensors[name].numpy().tobytes())
     return total.hexdigest()
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
-    """Nothing; tensors and JSON content are on disk under ``path``, or ``path`` is as it was.
-
-    Raises:
-        OSError: the folder cannot be written or the disk is full; the unfinished file is removed.
-    """
+    """Write tensors and JSON content to ``path``, whole or not at all; an OSError leaves it as it was."""
     text = json.dumps(content, sort_keys=True)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     blob = save(plain, metadata={"content": text, "sha256": _checksum(plain, text)})

@@ -1,63 +1,67 @@
-"""Frozen dataclasses that say what a run is, with a unit and a reason under each field, and their hash and JSON."""
+"""Frozen dataclasses that say what a run is, with a unit and a reason under each field."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from wtal_lib.settings import check
+from wtal_lib.settings import Positive, PositiveInt, Share, check
 
 
 @dataclass(frozen=True)
 class Branch:
     """The trainable part of one branch."""
 
-    hidden: int = 128
+    head: str = "conv"
+    "CBP's network: conv (ours), cola or co2net; VLP has one"
+    hidden: PositiveInt = 256
     "channels of the temporal model"
     temporal: Literal["conv", "transformer", "none"] = "conv"
     "how a snippet sees its neighbours; none looks at each snippet alone"
-    layers: int = 2
-    "temporal layers; two convolutions of three snippets see 3.2 s on the I3D grid"
-    dropout: float = 0.5
+    layers: PositiveInt = 1
+    "temporal layers, the entrance included; one convolution of three snippets sees 1.9 s on the I3D grid"
+    dropout: Share = 0.5
     "share of the hidden channels silenced in training (CO2-Net, CoLA: 0.5 to 0.7)"
-    learning_rate: float = 5e-4
-    "Adam step size"
+    learning_rate: Positive = 1e-3
+    "AdamW step size"
 
 
 @dataclass(frozen=True)
 class Losses:
     """Weights of the terms of one step; what is logged is what is summed."""
 
-    raw: float = 1.0
+    mil_orig: float = 1.0
     "video labels on the pooled class logits, background present (BaS-Net, CO2-Net)"
-    suppressed: float = 1.0
+    mil_supp: float = 2.0
     "video labels on the pooled logits under attention, background absent (BaS-Net, CO2-Net)"
-    sparsity: float = 0.1
+    norm: float = 0.8
     "mean attention: most of an untrimmed video is background (STPN)"
-    agreement: float = 0.1
-    "attention against one minus the background activation (CO2-Net's guide loss)"
+    guide: float = 0.8
+    "attention against one minus the background activation (CO2-Net)"
     distill: float = 8.0
-    "confident pseudo-labels, in B and F steps only: of single snippets they know more than the video's labels do"
+    "confident pseudo-labels, in B and F steps only"
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """How a teacher's scores become confident labels, and where they go."""
+    """How the branches' scores become confident labels, and where they go."""
 
-    confidence: Literal["agreement", "teacher"] = "agreement"
-    "whose confidence: the mean of both branches, or the teacher's alone (the literal reading of the abstract)"
-    background_below: float = 0.4
+    word: Literal["teacher", "mean", "ternary"] = "teacher"
+    "whose confidence: the other branch's, the mean of both, or background by CBP and foreground by VLP"
+    kinds: Literal["both", "one"] = "both"
+    "both kinds of labels in both steps, or background alone in B and foreground alone in F"
+    into: Literal["activation", "attention", "both"] = "activation"
+    "what learns from them: the class activation that is thresholded, the class-agnostic attention, or both alike"
+    earned: bool = True
+    "whether a teacher's labels weigh by its reliability on held-out training videos' labels"
+    background_below: Share = 0.4
     "a snippet whose confidence lies below is background; share of the video's range"
-    foreground_above: float = 0.7
+    foreground_above: Share = 0.7
     "a snippet whose confidence lies above is foreground; share of the video's range"
     smoothing: float = 2.0
     "width of the temporal mean taken over the class scores before they are compared, seconds; 0 for none"
-    sides: Literal["both", "one"] = "both"
-    "both kinds of labels in both steps, or background alone in B and foreground alone in F"
     targets: Literal["hard", "soft"] = "hard"
     "0 and 1, or the confidence itself"
-    into: Literal["activation", "attention", "both"] = "activation"
-    "what learns from them: the labelled class's activation, the class-agnostic attention, or both alike"
 
     def __post_init__(self) -> None:
         if self.background_below > self.foreground_above:
@@ -73,34 +77,36 @@ class Schedule:
 
     kind: Literal["alternate", "joint", "apart"] = "alternate"
     "B and F in turn; both at once; or each branch on the video labels alone"
-    warmup: int = 300
+    warmup: int = 200
     "updates of each branch on the video labels before anybody teaches"
-    period: int = 100
+    period: PositiveInt = 75
     "updates of one B or F step"
     rounds: int = 4
     "B + F pairs"
     order: Literal["bf", "fb"] = "bf"
     "which step comes first in a pair"
     b_step: bool = True
-    "confident background from CBP trains VLP; without it VLP goes on with the video labels"
+    "background from CBP trains VLP; without it VLP goes on with the video labels"
     f_step: bool = True
-    "confident foreground from VLP trains CBP; without it CBP goes on with the video labels"
+    "foreground from VLP trains CBP; without it CBP goes on with the video labels"
 
 
 @dataclass(frozen=True)
 class Training:
     """What a step draws and how it computes."""
 
-    videos: int = 10
+    videos: PositiveInt = 10
     "videos a batch"
-    snippets: int = 160
+    snippets: PositiveInt = 160
     "rows a video; a longer video is sampled once per equal-width bin"
-    pool: float = 0.125
+    pool: Share = 0.125
     "share of the snippets that top-k pooling averages (W-TALC: 1/8)"
     weight_decay: float = 5e-4
     "AdamW's decoupled decay, per unit of learning rate"
-    average: float = 0.98
+    average: Share = 0.98
     "decay of the running mean of the weights, which teaches and is reported; 0 uses the last weights"
+    held_out: Share = 0.2
+    "share of the training videos kept out of the warm-up, on whose labels the branches' reliability is measured"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     "arithmetic of the matrix products; auto takes bfloat16 where the processor multiplies it natively"
     threads: int = 1
@@ -113,16 +119,16 @@ class Training:
 class Localize:
     """How scores become detections."""
 
-    class_threshold: float = 0.2
+    class_threshold: Share = 0.2
     "a class is localized where its video-level score reaches this; the best class always is; probability"
-    upsample: int = 1
+    upsample: PositiveInt = 1
     "cells a snippet is cut into, linear between centres (CoLA: 24); finer cells help only scores with white noise"
-    thresholds: int = 20
-    "number of cut levels, spread evenly over each sequence's range; more levels give more proposals"
-    low: float = 0.05
-    "lowest cut level, as a share of the sequence's range"
-    high: float = 0.95
-    "highest cut level, as a share of the sequence's range"
+    thresholds: PositiveInt = 20
+    "number of CAS thresholds, spread evenly over each sequence's range; more give more proposals"
+    low: Share = 0.05
+    "lowest threshold, as a share of the sequence's range"
+    high: Share = 0.95
+    "highest threshold, as a share of the sequence's range"
     outer: float = 0.25
     "width of each outer margin of outer-inner contrast, as a share of the proposal's length (CoLA, BaS-Net: 0.25)"
     video_weight: float = 0.2
@@ -131,9 +137,9 @@ class Localize:
     "hard, soft (Gaussian decay) or none"
     nms_tiou: float = 0.6
     "hard: overlap above which the lower score is dropped"
-    nms_sigma: float = 0.3
+    nms_sigma: Positive = 0.3
     "soft: decay exp(-tIoU^2 / sigma) (CO2-Net: 0.3)"
-    per_video: int = 200
+    per_video: PositiveInt = 200
     "detections kept per video, the best ones"
     floor: float = 1e-4
     "detections whose score falls to this or below are dropped"
@@ -156,8 +162,10 @@ class Config:
     "text rows as given; with a learnable residual; or from the text tower with learnable context (needs its weights)"
     fusion: Literal["sum", "mean", "product", "max"] = "sum"
     "how the branches' normalised scores become one"
-    cbp_share: float = 0.5
-    "share of CBP in a sum or mean; one half favours neither, whichever is better on the data at hand"
+    cbp_share: Share = 0.5
+    "share of CBP in a sum or mean of two branches that have both earned theirs; one half favours neither"
+    earned: bool = True
+    "whether a branch counts in the fusion by its reliability on held-out training videos' labels"
     cbp: Branch = field(default_factory=Branch)
     vlp: Branch = field(default_factory=Branch)
     losses: Losses = field(default_factory=Losses)

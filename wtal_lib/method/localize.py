@@ -1,8 +1,7 @@
-"""Scores to detections: class selection, many cut levels, outer-inner contrast and (soft-)NMS, in seconds.
+"""Scores to detections: class selection, many CAS thresholds, outer-inner contrast and (soft-)NMS, in seconds.
 
-A snippet's score holds over ``[i, i + 1)`` on the snippet axis, so the run of snippets ``start .. stop - 1`` is the
-half-open segment ``[start, stop)``: nothing is widened by one, and a run of one snippet counts, at either end too. Axis
-letters beside the package's: s sequences (classes kept), n proposals, r those that remain after NMS.
+Snippet i covers ``[i, i + 1)``, so a run of snippets is a half-open segment: nothing is widened by one, and a run of one
+snippet counts. Axis letters beside the package's: s classes kept, n proposals, r those that remain after NMS.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from wtal_lib.method.config import Localize
 
 @dataclass(frozen=True, eq=False)
 class VideoScores:
-    """What a model, or two fused ones, says about one video."""
+    """Scores of one video, by a branch or by two fused ones."""
 
     name: str
     activation_tc: Float[np.ndarray, "t c"]
@@ -41,12 +40,7 @@ class VideoScores:
         return self.activation_tc * self.attention_t[:, None] if self.score_tc is None else self.score_tc
 
 
-FUSIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "sum": lambda score_btc: score_btc.sum(axis=0),
-    "mean": lambda score_btc: score_btc.mean(axis=0),
-    "product": lambda score_btc: score_btc.prod(axis=0),
-    "max": lambda score_btc: score_btc.max(axis=0),
-}
+FUSIONS: dict[str, Callable[..., np.ndarray]] = {"sum": np.sum, "mean": np.mean, "product": np.prod, "max": np.max}
 "How the normalised scores of several branches become one"
 
 
@@ -76,13 +70,11 @@ def fused(
     score_btc = np.stack([min_max(score_tc) for score_tc in branches])
     if shares is not None and how in ("sum", "mean"):
         score_btc *= len(branches) * np.asarray(shares, dtype=score_btc.dtype)[:, None, None]
-    return FUSIONS[how](score_btc)
+    return FUSIONS[how](score_btc, axis=0)
 
 
 def localize(videos: Sequence[VideoScores], config: Localize, grid: Grid, classes: Sequence[str]) -> Detections:
-    """Detections of all videos, in seconds, each video's best first; ``videos`` lists those without any too.
-
-    A video of T snippets, S classes kept, k cut levels and n proposals costs O(k S T + n log n + per_video n).
+    """Detections of all videos, in seconds, each video's best first.
 
     Raises:
         ValueError: a video whose arrays disagree in shape with each other or with ``classes``, or hold NaN or infinity;
@@ -102,14 +94,11 @@ def localize(videos: Sequence[VideoScores], config: Localize, grid: Grid, classe
 
 def _checked(video: VideoScores, classes: int) -> VideoScores:
     """The video itself, once its arrays fit each other."""
-    snippets = len(video.attention_t)
-    wanted = {"activation_tc": (snippets, classes), "video_c": (classes,), "score_tc": (snippets, classes)}
-    for name, shape in wanted.items():
-        value = getattr(video, name)
-        if value is not None and value.shape != shape:
-            raise ValueError(
-                f"{video.name}: {name} must be of shape {shape}, got {value.shape}: a row a snippet, a column a class"
-            )
+    shape = (len(video.attention_t), classes)
+    for name, wanted in {"activation_tc": shape, "video_c": (classes,), "cas_tc": shape}.items():
+        came = getattr(video, name).shape
+        if came != wanted:
+            raise ValueError(f"{video.name}: {name} must be of shape {wanted}, got {came}: a row a snippet, a column a class")
     if not (np.isfinite(video.cas_tc).all() and np.isfinite(video.video_c).all()):
         raise ValueError(f"{video.name}: scores must be finite, got NaN or infinity; look at the features they rest on")
     return video
@@ -134,8 +123,7 @@ def selected(video_c: Float[np.ndarray, " c"], threshold: float) -> Int[np.ndarr
 def upsampled(cas_st: Float[np.ndarray, "s t"], factor: int) -> Float[np.ndarray, "s tu"]:
     """Sequences on cells ``factor`` times finer: linear between the snippets' centres, constant beyond the outer two.
 
-    A cell's centre is mapped to the snippet axis, so nothing shifts. Sampling snippet i at its start instead, as CoLA's
-    ``upgrade_resolution`` does, moves every boundary by up to half a snippet.
+    Centres are mapped, so nothing shifts; CoLA's ``upgrade_resolution`` moves boundaries by up to half a snippet.
     """
     snippets = cas_st.shape[1]
     if factor == 1 or not snippets:
@@ -150,7 +138,7 @@ def upsampled(cas_st: Float[np.ndarray, "s t"], factor: int) -> Float[np.ndarray
 def proposals(
     cas_st: Float[np.ndarray, "s t"], share_k: Float[np.ndarray, " k"]
 ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, "n 2"]]:
-    """Every distinct run of cells at or above a cut level: its sequence (n,) and its half-open range of cells (n, 2).
+    """Every distinct run of cells at or above a threshold: its sequence (n,) and its half-open range of cells (n, 2).
 
     The levels of one sequence are ``min + share * (max - min)``. A run that several levels agree on comes once. A
     constant sequence has no range to cut: all of it is one run.
@@ -224,15 +212,21 @@ def nms(
     return order_n[kept_r], score_r
 
 
+@functools.cache
+def _pick() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """:func:`_picks`, compiled on first use and kept on disk where there is a place to keep it."""
+    import numba
+
+    plain = inspect.unwrap(_picks)
+    try:
+        return numba.njit(cache=True)(plain)
+    except RuntimeError:  # no folder to cache in can be written
+        return numba.njit(plain)
+
+
 def _picks(
-    row_n: np.ndarray,
-    start_n: np.ndarray,
-    stop_n: np.ndarray,
-    score_n: np.ndarray,
-    sigma: float,
-    limit: float,
-    floor: float,
-    most: int,
+    row_n: np.ndarray, start_n: np.ndarray, stop_n: np.ndarray, score_n: np.ndarray, sigma: float, limit: float,
+    floor: float, most: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Greedy picks and their scores; each pick decays its row by exp(-tIoU^2 / sigma), or, at sigma 0, cuts it."""
     left_n = score_n.copy()
@@ -254,15 +248,3 @@ def _picks(
             if left_n[i] > floor and (best < 0 or left_n[i] > left_n[best]):
                 best = i
     return kept_r, score_r
-
-
-@functools.cache
-def _pick() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """:func:`_picks`, compiled on first use and kept on disk where there is a place to keep it."""
-    import numba
-
-    plain = inspect.unwrap(_picks)
-    try:
-        return numba.njit(cache=True)(plain)
-    except RuntimeError:  # no folder to cache in can be written
-        return numba.njit(plain)

@@ -1,4 +1,4 @@
-"""Snippet scores to one score a video: masked top-k pooling."""
+"""Snippet scores to video scores and back: top-k pooling, masked means, smoothing; and the precision of products."""
 
 from __future__ import annotations
 
@@ -51,3 +51,22 @@ def smoothed(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: in
     t = torch.arange(last, device=score.device)
     window = total[:, (t + half + 1).clamp(max=last)] - total[:, (t - half).clamp(min=0)]
     return torch.where(mask[:, :, None], window[..., :-1] / window[..., -1:].clamp(min=1), score)
+
+
+def precision(wanted: str, device: str) -> str:
+    """``float32`` or ``bfloat16``; ``auto`` takes the latter where the hardware multiplies it natively."""
+    if wanted != "auto":
+        return wanted
+    native = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if native else "float32"
+
+
+def arithmetic(wanted: str, device: str) -> torch.autocast:
+    """The context in which matrix products run in the wanted precision; sums and losses stay float32."""
+    return torch.autocast(device, torch.bfloat16, enabled=precision(wanted, device) == "bfloat16")
+
+
+def dilated(where: Bool[Tensor, "b t"], width: int) -> Bool[Tensor, "b t"]:
+    """Where any of the ``width`` snippets around is marked (morphological dilation)."""
+    wide = torch.nn.functional.max_pool1d(where.float()[:, None], width, 1, width // 2)
+    return wide[:, 0, : where.shape[1]] > 0

@@ -1,4 +1,4 @@
-"""Confident pseudo-labels: which snippets a teacher calls background or foreground surely enough to teach them."""
+"""Confident pseudo-labels: whose confidence, which kinds of label, and which snippets they are given to."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from torch import Tensor
 from wtal_lib.method.config import PseudoLabels
 from wtal_lib.method.pooling import smoothed
 
+OTHER = {"cbp": "vlp", "vlp": "cbp"}
+"the teacher of each student"
+
 
 class Labels(NamedTuple):
     """Pseudo-labels of a batch: a target for every kept snippet and class."""
@@ -21,8 +24,17 @@ class Labels(NamedTuple):
     "where the target is meant: labelled classes, real snippets, confident ones"
 
 
-def normalised(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t c"]:
-    """Each class's scores over a video's real snippets, spread to [0, 1]; a class that never varies becomes 0."""
+class Confidence(NamedTuple):
+    """Confidence in [0, 1] that a snippet is foreground of a class: of two branches where the rule asks two."""
+
+    background: Float[Tensor, "..."]
+    "low values of it make background labels"
+    foreground: Float[Tensor, "..."]
+    "high values of it make foreground labels"
+
+
+def class_min_max(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t c"]:
+    """Each class's scores over a video's real snippets, min-max normalised to [0, 1]; 0 for a constant class."""
     real = mask[:, :, None]
     low = score.masked_fill(~real, torch.inf).amin(dim=1, keepdim=True)
     high = score.masked_fill(~real, -torch.inf).amax(dim=1, keepdim=True)
@@ -32,61 +44,73 @@ def normalised(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"]) -> Floa
 
 
 def evidence(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: int) -> Float[Tensor, "b t c"]:
-    """One branch's scores, smoothed over ``width`` snippets and normalised, so that branches can be held together."""
-    return normalised(smoothed(score, mask, width), mask)
+    """One branch's scores, smoothed over ``width`` snippets and normalised per video and class."""
+    return class_min_max(smoothed(score, mask, width), mask)
 
 
 def confidence(
-    teacher: Float[Tensor, "..."], student: Float[Tensor, "..."] | None, config: PseudoLabels
-) -> Float[Tensor, "..."]:
-    """Confidence in [0, 1] that a snippet is foreground of a class, from the :func:`evidence` of the branches.
+    student: str, evidence: dict[str, Float[Tensor, "..."]], config: PseudoLabels, shares: dict[str, float]
+) -> Confidence:
+    """What a student is taught by, from the :func:`evidence` of both branches, by the rule of ``config.word``.
 
-    The teacher's own, or its mean with the student's: a low score of one branch against a high score of the other is
-    right only about half the time, so that where they disagree nothing is sure. Without a ``student`` the teacher's
-    own, whatever the config says.
+    ``teacher``: the other branch's own word (the paper). ``mean``: both branches' mean by their ``shares``, so that a
+    branch that has earned none is not heard. ``ternary``: background by CBP's word, foreground by VLP's, whoever learns.
     """
-    if config.confidence == "teacher" or student is None:
-        return teacher
-    return (teacher + student) / 2
+    if config.word == "teacher":
+        return Confidence(evidence[OTHER[student]], evidence[OTHER[student]])
+    if config.word == "ternary":
+        return Confidence(evidence["cbp"], evidence["vlp"])
+    mean = shares["cbp"] * evidence["cbp"] + shares["vlp"] * evidence["vlp"]
+    return Confidence(mean, mean)
 
 
-def confident_background(sure: Float[Tensor, "..."], below: float) -> Bool[Tensor, "..."]:
+def kinds_taught(student: str, config: PseudoLabels) -> tuple[bool, bool]:
+    """Whether a student is given background and foreground labels: with ``one`` kind, B teaches VLP background, F
+    teaches CBP foreground (the paper)."""
+    one = config.kinds == "one"
+    return not one or student == "vlp", not one or student == "cbp"
+
+
+def confident_background(confidence: Float[Tensor, "..."], below: float) -> Bool[Tensor, "..."]:
     """Where the confidence lies below a low threshold."""
-    return sure < below
+    return confidence < below
 
 
-def confident_foreground(sure: Float[Tensor, "..."], above: float) -> Bool[Tensor, "..."]:
+def confident_foreground(confidence: Float[Tensor, "..."], above: float) -> Bool[Tensor, "..."]:
     """Where the confidence lies above a high threshold."""
-    return sure > above
+    return confidence > above
 
 
 def label(
-    sure: Float[Tensor, "b t c"],
+    confidence: Confidence,
     mask: Bool[Tensor, "b t"],
     y: Float[Tensor, "b c"],
     config: PseudoLabels,
-    sides: tuple[bool, bool],
+    kinds: tuple[bool, bool] = (True, True),
 ) -> Labels:
-    """Pseudo-labels of the labelled classes; ``sides`` says whether background and foreground ones are wanted.
+    """Pseudo-labels of the labelled classes; ``kinds`` says whether background and foreground labels are given.
 
-    With hard targets nothing is said between the two thresholds; soft targets teach the confidence itself, at the
-    same snippets.
+    With hard targets a snippet between the two thresholds gets none; soft targets are the confidence itself, at the same
+    snippets. Where two branches contradict each other there is no label.
     """
-    background = confident_background(sure, config.background_below) & sides[0]
-    foreground = confident_foreground(sure, config.foreground_above) & sides[1]
+    background = confident_background(confidence.background, config.background_below)
+    foreground = confident_foreground(confidence.foreground, config.foreground_above)
+    background, foreground = background & ~foreground & kinds[0], foreground & ~background & kinds[1]
     keep = (background | foreground) & mask[:, :, None] & (y > 0)[:, None, :]
-    return Labels(sure if config.targets == "soft" else foreground.to(sure.dtype), keep)
+    soft = torch.where(foreground, confidence.foreground, confidence.background)
+    return Labels(soft if config.targets == "soft" else foreground.to(soft.dtype), keep)
 
 
-def quality(labels: Labels, truth: Bool[Tensor, "b t c"], mask: Bool[Tensor, "b t"], y: Float[Tensor, "b c"]) -> dict:
-    """Counts of pseudo-labels against the ground truth, to read and never to train on.
+def quality(
+    labels: Labels, truth: Bool[Tensor, "b t c"], mask: Bool[Tensor, "b t"], y: Float[Tensor, "b c"]
+) -> dict[str, int]:
+    """Counts of pseudo-labels against the ground truth, for the record; nothing is trained on them.
 
     ``background`` and ``foreground`` labels given, how many of each are ``…_right``, and the ``eligible`` snippet-class
     pairs; precision is right over given, share is given over eligible. Counts add up over batches.
     """
     eligible = mask[:, :, None] & (y > 0)[:, None, :]
-    positive = labels.keep & (labels.target >= 0.5)
-    negative = labels.keep & (labels.target < 0.5)
+    positive, negative = labels.keep & (labels.target >= 0.5), labels.keep & (labels.target < 0.5)
     counts = {
         "eligible": eligible,
         "foreground": positive,

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from wtal_lib.method import checkpoint
 from wtal_lib.method.batches import Batches
 from wtal_lib.method.config import Config
-from wtal_lib.method.models import CbpBranch, VlpBranch
+from wtal_lib.method.heads import head
+from wtal_lib.method.models import VlpBranch
 from wtal_lib.method.schedule import Name
 from wtal_lib.settings import digest, to_dict
 
@@ -33,10 +34,11 @@ class State:
     done: int = 0
     "phases completed"
     history: list[dict[str, Any]] = field(default_factory=list)
-    "one entry a phase: mean of each loss term, quality of the pseudo-labels, seconds"
-    said: dict[Name, dict[str, Tensor]] = field(default_factory=lambda: {name: {} for name in BRANCHES})
-    """by branch and video, (t, k): the evidence of its running mean as it stands, of the labelled classes. A branch
-    that a phase does not train would say the same again: it is not asked twice"""
+    "one entry a phase: mean of each loss term, quality of the pseudo-labels, reliabilities, seconds"
+    reliability: dict[Name, float] | None = None
+    "of each branch at the end of the warm-up; None before"
+    evidence: dict[Name, dict[str, Tensor]] = field(default_factory=lambda: {name: {} for name in BRANCHES})
+    "by branch and video, (t, k): evidence of the running mean for the labelled classes; cached until the branch trains"
 
 
 def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float, device: str = "cpu") -> State:
@@ -44,7 +46,7 @@ def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         branches: dict[Name, nn.Module] = {
-            "cbp": CbpBranch(batches.moments("cbp"), len(batches.classes), config.cbp),
+            "cbp": head(config.cbp.head)(batches.moments("cbp"), len(batches.classes), config.cbp),
             "vlp": VlpBranch(batches.moments("vlp"), text, logit_scale, config.vlp),
         }
     for branch in branches.values():
@@ -68,28 +70,28 @@ def identity(config: Config, batches: Batches) -> str:
 
 
 def save(config: Config, batches: Batches, state: State, folder: Path) -> None:
-    """Nothing; the run so far is in ``folder/last.safetensors``, and what was there before in ``previous``."""
+    """Write the run so far to ``folder/last.safetensors``; what was there before becomes ``previous``."""
     tensors: dict[str, Tensor] = {}
     for name in BRANCHES:
         tensors |= {f"{name}.weights.{key}": value for key, value in state.branches[name].state_dict().items()}
         tensors |= {f"{name}.average.{key}": value for key, value in state.averages[name].state_dict().items()}
         for i, moments in state.optimizers[name].state_dict()["state"].items():
             tensors |= {f"{name}.adam.{i}.{key}": value for key, value in moments.items()}
-        tensors |= {f"{name}.said.{video}": value for video, value in state.said[name].items()}
+        tensors |= {f"{name}.evidence.{video}": value for video, value in state.evidence[name].items()}
     last = folder / "last.safetensors"
     if last.exists():
         os.replace(last, folder / "previous.safetensors")
     content = {"identity": identity(config, batches), "done": state.done, "history": state.history}
-    checkpoint.write(last, tensors, content)
+    checkpoint.write(last, tensors, {**content, "reliability": state.reliability})
 
 
 def resume(config: Config, batches: Batches, state: State, folder: Path) -> None:
-    """Nothing; ``state`` is where the newest whole checkpoint of ``folder`` left off, or untouched where there is none.
+    """Load the newest whole checkpoint of ``folder`` into both branches, their running means and optimizers.
 
-    A damaged checkpoint is set aside as ``….damaged`` and the one before it taken.
+    Without one, ``state`` is left as it is. A damaged checkpoint is renamed ``….damaged`` and the one before it loaded.
 
     Raises:
-        ValueError: a whole checkpoint, but of another configuration, width or data.
+        ValueError: a whole checkpoint, but of another configuration, head, width or data.
     """
     for path in (folder / "last.safetensors", folder / "previous.safetensors"):
         if not path.is_file():
@@ -106,19 +108,18 @@ def resume(config: Config, batches: Batches, state: State, folder: Path) -> None
             )
         _restore(state, tensors)
         state.done, state.history = content["done"], content["history"]
+        state.reliability = content["reliability"]
         return
 
 
 def _restore(state: State, tensors: Mapping[str, Tensor]) -> None:
-    """Nothing; branches, running means and optimizers hold what a checkpoint held."""
-
     def part(prefix: str) -> dict[str, Tensor]:
         return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
     for name in BRANCHES:
         state.branches[name].load_state_dict(part(f"{name}.weights."))
         state.averages[name].load_state_dict(part(f"{name}.average."))
-        state.said[name] = part(f"{name}.said.")
+        state.evidence[name] = part(f"{name}.evidence.")
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in part(f"{name}.adam.").items():
             i, _, what = key.partition(".")

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,16 @@ from wtal_lib.method import losses, pseudo_labels
 from wtal_lib.method.batches import Batch, Batches
 from wtal_lib.method.config import Config
 from wtal_lib.method.inference import whole_videos
-from wtal_lib.method.precision import arithmetic
+from wtal_lib.method.pooling import arithmetic
+from wtal_lib.method.pseudo_labels import OTHER, Confidence
+from wtal_lib.method.reliability import claims, measure, shares
 from wtal_lib.method.schedule import Name, Phase, alternate
 from wtal_lib.method.state import BRANCHES, State, resume, save
 
-OTHER: dict[Name, Name] = {"cbp": "vlp", "vlp": "cbp"}
 Truth = Callable[[str], np.ndarray]
 "a video's ground truth, (t, c) bool on its snippets: read by the supervised bound and the pseudo-labels' record only"
-Confidence = dict[str, dict[str, Tensor]]
-"by video and taught student, (t, k) in [0, 1]: a column a class that the video is labelled with"
+Teaching = dict[str, dict[str, Confidence]]
+"by taught student and video, confidences (t, k): a column a class that the video is labelled with"
 
 
 def train(
@@ -38,7 +40,7 @@ def train(
     folder: Path | None = None,
     on_phase: Callable[[Phase, State], None] | None = None,
 ) -> State:
-    """The run carried to its end, in place: warm-up, then B, F, B, F …
+    """Carry the run to its end, in place: warm-up, then B, F, B, F …
 
     With a ``folder``, a checkpoint is kept after every phase, and a run that was killed goes on from its last one to
     the very same result. ``on_phase`` is called after every phase, before its checkpoint, which keeps what it adds to
@@ -56,6 +58,8 @@ def train(
         for phase in alternate(config.schedule):
             if phase.index < state.done:
                 continue
+            if phase.name != "warmup" and state.reliability is None:
+                state.reliability = measure(config, batches, state.averages)
             entry = _run_phase(config, batches, state, phase, truth, folder)
             state.done = phase.index + 1
             state.history.append(entry)
@@ -70,32 +74,36 @@ def _run_phase(
     config: Config, batches: Batches, state: State, phase: Phase, truth: Truth | None, folder: Path | None
 ) -> dict[str, Any]:
     """One phase's record; its students have had ``phase.steps`` more updates."""
-    began = time.perf_counter()
-    entry: dict[str, Any] = {"phase": phase.index, "name": phase.name, "updates": phase.start + phase.steps}
+    began, loading = time.perf_counter(), 0.0
     steps = range(phase.start, phase.start + phase.steps)
-    names = sorted({name for step in steps for name in batches.names(step)})
-    sure = teach(config, batches, state, phase, names) if phase.taught else {}
-    entry |= {"seconds_teaching": time.perf_counter() - began, "seconds_loading": 0.0}
+    teaching = teach(config, batches, state, phase, sorted({name for step in steps for name in batches.names(step)}))
+    seconds_teaching = time.perf_counter() - began
     sums: dict[str, float] = {}
-    counts: dict[str, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {student: Counter() for student in phase.students}
     for student in phase.students:
-        state.said[student] = {}
+        state.evidence[student] = {}
     for step in steps:
         asked = time.perf_counter()
         batch = batches[step]
-        entry["seconds_loading"] += time.perf_counter() - asked
+        loading += time.perf_counter() - asked
         for student in phase.students:
-            labels, right = _labels(config, batches, student, phase, batch, sure, truth)
-            counts.setdefault(student, Counter()).update(right)
+            labels, right = _labels(config, batches, student, batch, teaching.get(student), truth)
+            counts[student].update(right)
             terms = update(config, state, student, batch, labels, step)
             for name, value in terms.items():
                 sums[f"{student}.{name}"] = sums.get(f"{student}.{name}", 0.0) + value / phase.steps
             if not all(np.isfinite(value) for value in terms.values()):
                 raise FloatingPointError(_not_a_number(student, step, batch, terms, folder))
     return {
-        **entry,
+        "phase": phase.index,
+        "name": phase.name,
+        "updates": phase.start + phase.steps,
         "losses": sums,
-        "pseudo_labels": {key: dict(value) for key, value in counts.items()},
+        "pseudo_labels": {student: dict(count) for student, count in counts.items()},
+        "reliability": state.reliability,
+        "warnings": [f"{s}: the rule gave no label" for s in phase.taught if counts[s]["labels"] == 0],
+        "seconds_teaching": seconds_teaching,
+        "seconds_loading": loading,
         "seconds": time.perf_counter() - began,
     }
 
@@ -108,56 +116,58 @@ def _not_a_number(student: str, step: int, batch: Batch, terms: Mapping[str, flo
     )
 
 
-def teach(config: Config, batches: Batches, state: State, phase: Phase, names: Sequence[str]) -> Confidence:
-    """Confidence of the phase's frozen teachers on whole videos, for each taught student."""
-    sure: Confidence = {name: {} for name in names}
+def teach(config: Config, batches: Batches, state: State, phase: Phase, names: Sequence[str]) -> Teaching:
+    """The B and F steps' decision: confidences of the frozen teachers on whole videos, for each taught student."""
+    rule, weight = config.pseudo_labels, shares(state.reliability, config.pseudo_labels.earned)
+    teaching: Teaching = {}
     for student in phase.taught:
-        teacher = _evidence(config, batches, state, OTHER[student], names)
-        alone = config.pseudo_labels.confidence == "teacher"
-        own = {} if alone else _evidence(config, batches, state, student, names)
-        for name in names:
-            sure[name][student] = pseudo_labels.confidence(teacher[name], own.get(name), config.pseudo_labels)
-    return sure
+        heard: list[Name] = [OTHER[student]] if rule.word == "teacher" else list(BRANCHES)
+        by_branch = {branch: _evidence(config, batches, state, branch, names) for branch in heard}
+        teaching[student] = {
+            name: pseudo_labels.confidence(student, {b: of[name] for b, of in by_branch.items()}, rule, weight)
+            for name in names
+        }
+    return teaching
 
 
 def _evidence(
     config: Config, batches: Batches, state: State, branch: Name, names: Sequence[str]
 ) -> dict[str, Float[Tensor, "t k"]]:
-    """What the running mean of a branch says of the labelled classes of whole videos; each is asked about once."""
-    said, average = state.said[branch], state.averages[branch]
-    device = next(average.parameters()).device
-    width = round(config.pseudo_labels.smoothing / batches.grid.step)
-
-    def forward(x: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        mask = mask.to(device)
-        with arithmetic(config.training.precision, device.type):
-            return {"score": average(x.to(device), mask).score()}
-
-    new = [name for name in names if name not in said]
-    for name, told in whole_videos(new, batches.lengths, lambda name: [batches.rows(branch, name)], forward):
-        score_1tk = torch.from_numpy(told["score"][:, batches.labelled(name)])[None]
-        said[name] = pseudo_labels.evidence(score_1tk, torch.ones(score_1tk.shape[:2], dtype=torch.bool), width)[0]
-    return said
+    """Evidence of a branch's running mean for the labelled classes of whole videos; cached until the branch trains."""
+    cache, width = state.evidence[branch], round(config.pseudo_labels.smoothing / batches.grid.step)
+    new = [name for name in names if name not in cache]
+    outputs = whole_videos(state.averages[branch], new, partial(batches.rows, branch), config.training.precision)
+    for name, output in outputs:
+        score_1tk = output.score()[:, :, batches.labelled(name)]
+        cache[name] = pseudo_labels.evidence(score_1tk, torch.ones(score_1tk.shape[:2], dtype=torch.bool), width)[0]
+    return cache
 
 
 def _labels(
-    config: Config, batches: Batches, student: Name, phase: Phase, batch: Batch, sure: Confidence, truth: Truth | None
+    config: Config,
+    batches: Batches,
+    student: Name,
+    batch: Batch,
+    teaching: Mapping[str, Confidence] | None,
+    truth: Truth | None,
 ) -> tuple[pseudo_labels.Labels | None, dict[str, int]]:
     """The labels that the student learns from beside the video labels, and their counts against the ground truth."""
+    if teaching is None and not config.training.supervised:
+        return None, {}
     columns = [batches.labelled(name) for name in batch.names]
     real = None
     if truth is not None:
         real = _drawn(batch, columns, [truth(name)[:, k] for name, k in zip(batch.names, columns, strict=True)]) > 0
-    if config.training.supervised and real is not None:
-        keep = batch.mask[:, :, None] & (batch.y > 0)[:, None, :]
-        return pseudo_labels.Labels(real.float(), keep), {}
-    if student not in phase.taught:
-        return None, {}
-    one = config.pseudo_labels.sides == "one"
-    sides = (not one or student == "vlp", not one or student == "cbp")
-    score = _drawn(batch, columns, [sure[name][student].numpy() for name in batch.names])
-    labels = pseudo_labels.label(score, batch.mask, batch.y, config.pseudo_labels, sides)
-    return labels, {} if real is None else pseudo_labels.quality(labels, real, batch.mask, batch.y)
+    if teaching is None:
+        assert real is not None
+        return pseudo_labels.Labels(real.float(), batch.mask[:, :, None] & (batch.y > 0)[:, None, :]), {}
+    background, foreground = (
+        _drawn(batch, columns, [teaching[name][i].numpy() for name in batch.names]) for i in range(2)
+    )
+    kinds = pseudo_labels.kinds_taught(student, config.pseudo_labels)
+    labels = pseudo_labels.label(Confidence(background, foreground), batch.mask, batch.y, config.pseudo_labels, kinds)
+    counts = {} if real is None else pseudo_labels.quality(labels, real, batch.mask, batch.y)
+    return labels, {"labels": int(labels.keep.sum()), **counts}
 
 
 def _drawn(batch: Batch, columns: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> Float[Tensor, "b t c"]:
@@ -178,11 +188,12 @@ def update(
     _seed((config.seed, BRANCHES.index(student), step), device)
     mask, y = batch.mask.to(device), batch.y.to(device)
     with arithmetic(config.training.precision, device.type):
-        logit, attention = branch((batch.x if student == "cbp" else batch.z).to(device), mask)
-    terms = losses.video_label_terms(logit, attention, mask, y, config.training.pool)
+        output = branch((batch.x if student == "cbp" else batch.z).to(device), mask)
+    video_label_terms = getattr(branch, "video_label_terms", losses.video_label_terms)
+    terms = video_label_terms(output, mask, y, config.training.pool)
     if labels is not None:
         target, keep = labels.target.to(device), labels.keep.to(device)
-        terms["distill"] = losses.distillation(logit, attention, target, keep, config.pseudo_labels.into)
+        terms["distill"] = _claim(config, state, student) * losses.distillation(output, target, keep, y, config.pseudo_labels.into)
     optimizer.zero_grad(set_to_none=True)
     losses.total(terms, config.losses).backward()
     optimizer.step()
@@ -195,8 +206,17 @@ def update(
     return dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
 
 
+def _claim(config: Config, state: State, student: Name) -> float:
+    """The weight that those who teach a student have earned: a mean of both branches holds their shares already."""
+    rule = config.pseudo_labels
+    if config.training.supervised or rule.word == "mean":
+        return 1.0
+    claim = claims(state.reliability, rule.earned)
+    return claim[OTHER[student]] if rule.word == "teacher" else min(claim.values())
+
+
 def _seed(key: tuple[int, ...], device: torch.device) -> None:
-    """Nothing; the device's random numbers depend on ``key`` alone. ``torch.manual_seed`` takes 0.6 ms for this."""
+    """Make the device's random numbers depend on ``key`` alone; ``torch.manual_seed`` takes 0.6 ms for this."""
     number = int(np.random.SeedSequence(key).generate_state(1)[0])
     torch.default_generator.manual_seed(number)
     if device.type == "cuda":

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "knobs": ["Size", "Simulator", "difficulty"],
+        "knobs": ["Size", "Simulator", "difficulty", "draw"],
         "structure": ["Statistics", "groups", "seconds", "subset", "drawn_annotations", "contested"],
         "timeline": ["Timeline", "phases"],
         "modalities": ["rng_of", "unit", "drawn", "directions", "related", "noise", "looks", "Cbp", "Vlp"],

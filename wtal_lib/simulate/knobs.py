@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from wtal_lib.settings import check, replaced, unknown
 
 
@@ -94,11 +96,29 @@ class Simulator:
     noise_vlp: float = 0.065
     "noise along any direction of VLP"
     correlation: float = 0.6
-    "share of the noise's variance that lasts for seconds instead of one snippet"
+    "share of the noise's variance that lasts instead of changing from snippet to snippet"
+    lasting: int = 7
+    "snippets over which lasting noise is a running mean"
+    shared: float = 0.5
+    "share of the variance of visibility, knownness, look and noise that both modalities have in common"
+    phase_spread: float = 0.4
+    "largest relative deviation of an instance's phase shares from phase_share"
+    cuts: float = 0.0
+    "share of the shots that show something else in the midst of an instance"
+    bleed: float = 0.0
+    "seconds over which the evidence of an action spreads beyond its ends"
+    amplitude: float = 0.0
+    "standard deviation over snippets of how strongly all of a CBP row is expressed, on a log scale"
+    latent: int = 96
+    "dimensions in which causes add up before they are projected to a pack's width"
+    rectifier: Literal["relu", "softplus", "none"] = "relu"
+    "nonlinearity of a CBP column"
+    scale: float = 1.0
+    "factor on all CBP features"
 
     def __post_init__(self) -> None:
         check(self)
-        shares = ("context_vlp", "context_cbp", "phase_evidence", "unrelated", "hard", "stray", "correlation")
+        shares = ("context_vlp", "context_cbp", "phase_evidence", "unrelated", "hard", "stray", "correlation", "shared", "cuts")
         for name in shares:
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}: it is a share")
@@ -114,6 +134,65 @@ class Simulator:
     def size(self) -> Size:
         """Widths and numbers of videos of the profile."""
         return SIZES[self.profile]
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "cbp_strength": (0.7, 1.4),
+    "vlp_strength": (0.65, 1.5),
+    "phase_evidence": (0.1, 0.6),
+    "confusion": (0.1, 0.6),
+    "phase_share": (0.1, 0.3),
+    "phase_spread": (0.1, 0.9),
+    "cycle": (4.0, 16.0),
+    "context_vlp": (0.35, 0.75),
+    "context_cbp": (0.1, 0.4),
+    "posture": (0.1, 0.5),
+    "walking": (0.1, 0.6),
+    "context_seconds": (1.0, 5.0),
+    "unrelated": (0.3, 0.8),
+    "shots_cbp": (0.2, 0.6),
+    "shots_vlp": (0.4, 1.2),
+    "shot_seconds": (3.0, 12.0),
+    "related": (0.2, 0.6),
+    "known": (0.05, 0.25),
+    "hard": (0.05, 0.3),
+    "uneven": (0.15, 0.5),
+    "stray": (0.0, 0.2),
+    "replays": (0.0, 0.25),
+    "jitter": (0.05, 0.25),
+    "look_cbp": (0.025, 0.09),
+    "look_vlp": (0.05, 0.14),
+    "noise_cbp": (0.04, 0.15),
+    "noise_vlp": (0.04, 0.12),
+    "correlation": (0.2, 0.9),
+    "shared": (0.0, 1.0),
+    "cuts": (0.0, 0.3),
+    "bleed": (0.0, 2.0),
+    "amplitude": (0.0, 0.4),
+    "scale": (0.1, 10.0),
+}
+"Least and greatest value of each knob that :func:`draw` draws"
+
+KINDS: dict[str, tuple[object, ...]] = {
+    "latent": (48, 64, 96, 128),
+    "lasting": (3, 7, 15, 31),
+    "rectifier": ("relu", "softplus", "none"),
+}
+"Choices of kind that :func:`draw` makes"
+
+
+def draw(seed: int, **fields: object) -> Simulator:
+    """A world all of whose knobs are drawn: evenly between their ends, on a log scale where these are a factor apart.
+
+    ``seed`` draws the knobs and is the world's own; ``fields`` (dataset, profile, or a knob to be held) are kept.
+    """
+    rng = np.random.default_rng([seed, 20261126])
+    knobs: dict[str, object] = {}
+    for name, (low, high) in RANGES.items():
+        log = low > 0 and high / low >= 3
+        knobs[name] = float(np.exp(rng.uniform(*np.log([low, high]))) if log else rng.uniform(low, high))
+    knobs |= {name: options[rng.integers(len(options))] for name, options in KINDS.items()}
+    return replaced(Simulator(seed=seed), **{**knobs, **fields})
 
 
 DIFFICULTIES: dict[str, dict[str, float]] = {

@@ -21,13 +21,13 @@ from jaxtyping import Float16, Float32, Float64
 
 import wtal_lib
 from wtal_lib.data.annotations import Annotations, Video
+from wtal_lib.data.features import write_vlp_pack
 from wtal_lib.data.files import replacing
 from wtal_lib.data.segments import I3D_GRID, Grid
-from wtal_lib.data.vlp_pack import write_vlp_pack
 from wtal_lib.data.wtalc_pack import write_wtalc_pack
 from wtal_lib.settings import digest, to_dict
-from wtal_lib.simulate.knobs import DIFFICULTIES, SIZES, Simulator, difficulty
-from wtal_lib.simulate.modalities import REVISION, Cbp, Vlp, rng_of
+from wtal_lib.simulate.knobs import DIFFICULTIES, SIZES, Simulator, difficulty, draw
+from wtal_lib.simulate.modalities import REVISION, Cbp, Vlp, common, rng_of
 from wtal_lib.simulate.structure import drawn_annotations, groups, seconds, subset
 from wtal_lib.simulate.timeline import Timeline, timeline
 
@@ -38,6 +38,7 @@ __all__ = [
     "Simulator",
     "World",
     "difficulty",
+    "draw",
     "simulate",
     "write_packs",
 ]
@@ -149,7 +150,9 @@ class World:
         return self.timeline(name).tags
 
     def _features(self, sees: Cbp | Vlp, kind: str, name: str) -> Float64[np.ndarray, "t d"]:
-        return sees(self.timeline(name), self._stray(name), rng_of(REVISION, self.config.seed, name, kind))
+        line, seed = self.timeline(name), self.config.seed
+        both = common(rng_of(REVISION, seed, name, "common"), line, len(self._group_c), self.config)
+        return sees(line, self._stray(name), both, rng_of(REVISION, seed, name, kind))
 
     def _main(self, video: Video) -> int:
         """The class a video is about; the first of all where it says nothing."""

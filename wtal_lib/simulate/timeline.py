@@ -97,16 +97,17 @@ def timeline(
     margin_m2 = MARGIN + rng.exponential(knobs.context_seconds, seen_m2.shape)
     beside_t = grid.coverage(union(seen_m2 + margin_m2 * [-1, 1]), snippets)
     scene_t = np.where((rng.random(shots) < knobs.unrelated)[shot_t], beside_t, 1.0)
+    seen_t = 1.0 - (rng.random(shots) < knobs.cuts)[shot_t]
     pace_s = rng.uniform(0.3, 1.3, shots) * (rng.random(shots) < WALKED)
     wave_t = 1 + 0.5 * np.sin(np.arange(snippets) * rng.uniform(0.4, 1.2) + rng.uniform(0, 2 * np.pi))
     hard = segment_m2[hard_m[: len(segment_m2)]]
     return Timeline(
         class_m=class_m,
-        phase_mt3=phase_mt3,
+        phase_mt3=_spread(phase_mt3, knobs.bleed, grid) * seen_t[:, None],
         visible_m2=visible_m2,
         still_t=np.clip(1 - phase_mt3.sum(axis=(0, 2)), 0, 1),
         class_t=_nearest(seen_m2, class_m, fallback, grid, snippets),
-        scene_t=scene_t,
+        scene_t=scene_t * seen_t,
         clear_t=np.exp(CLEAR * rng.standard_normal(shots))[shot_t],
         shot_t=shot_t,
         kind_t=rng.integers(len(SHOT_KINDS), size=shots)[shot_t],
@@ -121,8 +122,18 @@ def _performed(
     """Phases of instances whose visible ends lie about the annotated ones, closer for short ones."""
     spread_m1 = knobs.jitter * np.minimum(np.diff(segment_m2), knobs.cycle)
     visible_m2 = segment_m2 + spread_m1 * np.clip(rng.standard_normal(segment_m2.shape), -2, 2)
-    share_m2 = knobs.phase_share * rng.uniform(0.6, 1.4, segment_m2.shape)
+    share_m2 = knobs.phase_share * (1 + knobs.phase_spread * rng.uniform(-1, 1, segment_m2.shape))
     return phases(visible_m2, share_m2, knobs.cycle, grid, snippets)
+
+
+def _spread(phase_mt3: Float64[np.ndarray, "m t 3"], seconds: float, grid: Grid) -> Float64[np.ndarray, "m t 3"]:
+    """Phases under a centred running mean of ``seconds``, made an odd number of snippets."""
+    half = round(seconds / grid.step / 2)
+    if not half:
+        return phase_mt3
+    total = np.pad(phase_mt3.cumsum(axis=1), ((0, 0), (half + 1, half), (0, 0)), mode="edge")
+    total[:, : half + 1] = 0
+    return (total[:, 2 * half + 1 :] - total[:, : -2 * half - 1]) / (2 * half + 1)
 
 
 def _visibility(
@@ -130,7 +141,9 @@ def _visibility(
 ) -> tuple[Bool[np.ndarray, " m"], Float64[np.ndarray, "m 2"]]:
     """Which instances are hard to see for everybody, and how well each modality sees each, 1 on average otherwise."""
     hard_m = rng.random(count) < knobs.hard
-    visible_m2 = np.exp(knobs.uneven * rng.standard_normal((count, 2)) - knobs.uneven**2 / 2)
+    common_m1, own_m2 = rng.standard_normal((count, 1)), rng.standard_normal((count, 2))
+    ease_m2 = knobs.shared**0.5 * common_m1 + (1 - knobs.shared) ** 0.5 * own_m2
+    visible_m2 = np.exp(knobs.uneven * ease_m2 - knobs.uneven**2 / 2)
     visible_m2 *= np.where(hard_m, rng.uniform(*HARD, count), 1.0)[:, None]
     return hard_m, visible_m2
 
