@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from wtal_lib.method import models, trainer
+from wtal_lib.method import layers, trainer
 from wtal_lib.method.batches import Batch
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import preset
@@ -70,14 +70,14 @@ def pair(
     config: Config, videos: int, snippets: int, width: int, embed: int, classes: int, plain: bool = False
 ) -> float:
     """Median seconds of one B and one F update, pseudo-labels given."""
-    layers = models.Convolution, models.Gate
+    ours = layers.Convolution, layers.Gate
     if plain:
-        models.Convolution, models.Gate = Plain, PlainGate  # type: ignore[assignment, misc]
+        layers.Convolution, layers.Gate = Plain, PlainGate  # type: ignore[assignment, misc]
     try:
         text = nn.functional.normalize(torch.randn(classes, embed), dim=1)
         state = fresh(config, Drawn(width, embed, classes), TextResidual(text), 100.0)  # type: ignore[arg-type]
     finally:
-        models.Convolution, models.Gate = layers  # type: ignore[misc]
+        layers.Convolution, layers.Gate = ours  # type: ignore[misc]
     mask = torch.ones(videos, snippets, dtype=torch.bool)
     y = torch.eye(classes)[torch.arange(videos) % classes]
     x, z = torch.randn(videos, snippets, width), nn.functional.normalize(torch.randn(videos, snippets, embed), dim=2)

@@ -1,4 +1,4 @@
-"""The paper, readable in one sitting: branches, losses, pseudo-labels, the B/F schedule, the trainer and localization."""
+"""The paper in one sitting: branches, losses, pseudo-labels, the B/F schedule, the trainer and localization."""
 
 import lazy_loader
 
@@ -22,19 +22,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "text": ["TextResidual", "PromptLearner"],
         "models": [
             "Output",
-            "Standardise",
-            "Gate",
-            "Neighbours",
-            "Convolution",
-            "Temporal",
             "CbpBranch",
             "VlpBranch",
-            "vanilla_vlp",
+            "Vanilla",
         ],
+        "layers": ["Rescale", "Standardise", "Gate", "Convolution", "Temporal"],
         "pooling": ["top_k_mean", "masked_mean", "smoothed"],
         "losses": [
             "video_cross_entropy",
-            "agreement",
+            "guide",
             "video_label_terms",
             "balanced_bce",
             "activation_logit",
@@ -43,18 +39,19 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "pseudo_labels": [
             "Labels",
-            "normalised",
+            "Confidence",
             "evidence",
             "confidence",
-            "confident_background",
-            "confident_foreground",
+            "kinds_taught",
             "label",
             "quality",
         ],
+        "reliability": ["measure", "label_ranking", "claims", "shares"],
         "schedule": ["Phase", "alternate", "updates"],
         "trainer": ["train", "teach", "update", "deterministic"],
         "state": ["State", "fresh", "identity", "save", "resume"],
-        "predict": ["Vanilla", "video_scores", "video_level", "fuse", "detect"],
+        "inference": ["whole_videos", "video_level"],
+        "predict": ["video_scores", "fuse", "detect"],
         "localize": ["VideoScores", "fused", "selected", "upsampled", "proposals", "oic", "nms"],
     },
 )

@@ -162,12 +162,12 @@ class Config:
     "text rows as given; with a learnable residual; or from the text tower with learnable context (needs its weights)"
     fusion: Literal["sum", "mean", "product", "max"] = "sum"
     "how the branches' normalised scores become one"
-    cbp_share: Share = 0.5
-    "share of CBP in a sum or mean of two branches that have both earned theirs; one half favours neither"
+    cbp_share: Share = 0.65
+    "share of CBP in a sum or mean where both branches have earned theirs; chosen on development worlds"
     earned: bool = True
     "whether a branch counts in the fusion by its reliability on held-out training videos' labels"
     cbp: Branch = field(default_factory=Branch)
-    vlp: Branch = field(default_factory=Branch)
+    vlp: Branch = field(default_factory=lambda: Branch(learning_rate=5e-4))
     losses: Losses = field(default_factory=Losses)
     pseudo_labels: PseudoLabels = field(default_factory=PseudoLabels)
     schedule: Schedule = field(default_factory=Schedule)

@@ -26,7 +26,7 @@ def whole_videos(
 
 
 def video_level(output: Output, share: float) -> np.ndarray:
-    """Video-level class probabilities (c,) of one video: softmax of the pooled logits under attention, without background."""
+    """Video-level class probabilities (c,) of one video: softmax of pooled suppressed logits, without background."""
     mask = torch.ones(output.attention.shape, dtype=torch.bool)
     pooled = top_k_mean(output.suppressed.clamp(min=-1e4), mask, share)
     return pooled.softmax(dim=1)[0, :-1].numpy()

@@ -1,4 +1,4 @@
-"""What branches are built of: feature scaling, a fused gate, fast temporal convolution, a transformer with positions."""
+"""What branches are built of: feature scaling, a fused gate, fast convolution, a transformer with positions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Standardise(nn.Module):
 
 
 class Gate(nn.Module):
-    """Fused ReLU, dropout and padding mask: PyTorch's own dropout draws take a quarter of a small step on a CPU."""
+    """Fused ReLU, dropout and padding mask: PyTorch's own dropout takes a quarter of a small step on a CPU."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Gate(nn.Module):
         "values of a random byte, of 256, that silence a channel"
 
     def forward(self, x: Float[Tensor, "b t h"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t h"]:
-        """``relu(x)`` at real snippets, 0 in the padding; in training a share of the values at 0, the mean preserved."""
+        """``relu(x)`` at real snippets, 0 in the padding; in training a share of values at 0, the mean preserved."""
         open_bt1 = mask[:, :, None].to(x.dtype)
         if not self.training or not self.dropped:
             return functional.relu(x) * open_bt1

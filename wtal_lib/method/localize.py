@@ -1,7 +1,7 @@
 """Scores to detections: class selection, many CAS thresholds, outer-inner contrast and (soft-)NMS, in seconds.
 
-Snippet i covers ``[i, i + 1)``, so a run of snippets is a half-open segment: nothing is widened by one, and a run of one
-snippet counts. Axis letters beside the package's: s classes kept, n proposals, r those that remain after NMS.
+Snippet i covers ``[i, i + 1)``, so a run of snippets is a half-open segment: nothing is widened by one, and a run of
+one snippet counts. Axis letters beside the package's: s classes kept, n proposals, r those that remain after NMS.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def _checked(video: VideoScores, classes: int) -> VideoScores:
     for name, wanted in {"activation_tc": shape, "video_c": (classes,), "cas_tc": shape}.items():
         came = getattr(video, name).shape
         if came != wanted:
-            raise ValueError(f"{video.name}: {name} must be of shape {wanted}, got {came}: a row a snippet, a column a class")
+            what = f"{video.name}: {name} must be of shape {wanted}, got {came}"
+            raise ValueError(f"{what}: a row a snippet, a column a class")
     if not (np.isfinite(video.cas_tc).all() and np.isfinite(video.video_c).all()):
         raise ValueError(f"{video.name}: scores must be finite, got NaN or infinity; look at the features they rest on")
     return video
@@ -225,8 +226,14 @@ def _pick() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
 
 
 def _picks(
-    row_n: np.ndarray, start_n: np.ndarray, stop_n: np.ndarray, score_n: np.ndarray, sigma: float, limit: float,
-    floor: float, most: int,
+    row_n: np.ndarray,
+    start_n: np.ndarray,
+    stop_n: np.ndarray,
+    score_n: np.ndarray,
+    sigma: float,
+    limit: float,
+    floor: float,
+    most: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Greedy picks and their scores; each pick decays its row by exp(-tIoU^2 / sigma), or, at sigma 0, cuts it."""
     left_n = score_n.copy()

@@ -23,7 +23,7 @@ class Output(NamedTuple):
     "probability that the snippet is foreground, whatever the class"
     suppressed: Float[Tensor, "b t k"]
     "logits of the features times attention: at attention 0 the classifier's bias alone is left (BaS-Net)"
-    extra: Mapping[str, Tensor] = {}  # noqa: RUF012 (never written to)
+    extra: Mapping[str, Tensor] = {}
     "what a head's own losses need"
 
     def activation(self) -> Float[Tensor, "b t c"]:
@@ -97,7 +97,7 @@ class Vanilla(nn.Module):
         self.logit_scale = logit_scale
 
     def forward(self, z: Float[Tensor, "b t e"], mask: Bool[Tensor, "b t"]) -> Output:
-        """Softmax of ``logit_scale * cos(z, w_c)``, attention 1; there is no background: its logit is minus infinity."""
+        """Logits ``logit_scale * cos(z, w_c)``, attention 1; there is no background: its logit is minus infinity."""
         with torch.autocast(z.device.type, enabled=False):  # bfloat16 would round away what tells snippets apart
             logit = self.logit_scale * functional.normalize(z.float(), dim=2) @ self.text.T
         logit = functional.pad(logit, (0, 1), value=-torch.inf)

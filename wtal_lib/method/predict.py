@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 from torch import nn
@@ -17,11 +18,19 @@ from wtal_lib.method.reliability import shares
 from wtal_lib.method.schedule import Name
 
 BRANCHES = ("cbp", "vlp", "fused")
+"what is scored: each branch alone, and both as one"
+
+
+class Rows(Protocol):
+    """What gives a video's features by modality: :class:`Batches`, or packs without labels."""
+
+    def rows(self, kind: str, name: str, /) -> np.ndarray:
+        """Features (t, d) of a video; as many rows for ``cbp`` as for ``vlp``."""
 
 
 def video_scores(
     config: Config,
-    batches: Batches,
+    batches: Rows,
     branches: Mapping[Name, nn.Module],
     names: Sequence[str],
     reliability: Mapping[Name, float] | None = None,

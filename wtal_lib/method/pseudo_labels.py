@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from wtal_lib.method.config import PseudoLabels
 from wtal_lib.method.pooling import smoothed
+from wtal_lib.method.schedule import Name
 
-OTHER = {"cbp": "vlp", "vlp": "cbp"}
+OTHER: dict[Name, Name] = {"cbp": "vlp", "vlp": "cbp"}
 "the teacher of each student"
 
 
@@ -49,12 +51,15 @@ def evidence(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: in
 
 
 def confidence(
-    student: str, evidence: dict[str, Float[Tensor, "..."]], config: PseudoLabels, shares: dict[str, float]
+    student: Name,
+    evidence: Mapping[Name, Float[Tensor, "..."]],
+    config: PseudoLabels,
+    shares: Mapping[Name, float],
 ) -> Confidence:
     """What a student is taught by, from the :func:`evidence` of both branches, by the rule of ``config.word``.
 
-    ``teacher``: the other branch's own word (the paper). ``mean``: both branches' mean by their ``shares``, so that a
-    branch that has earned none is not heard. ``ternary``: background by CBP's word, foreground by VLP's, whoever learns.
+    ``teacher``: the other branch's alone (the paper). ``mean``: both branches' by their ``shares``, so that a branch that
+    has earned none does not count. ``ternary``: background by CBP's, foreground by VLP's, whichever branch learns.
     """
     if config.word == "teacher":
         return Confidence(evidence[OTHER[student]], evidence[OTHER[student]])
@@ -64,9 +69,10 @@ def confidence(
     return Confidence(mean, mean)
 
 
-def kinds_taught(student: str, config: PseudoLabels) -> tuple[bool, bool]:
+def kinds_taught(student: Name, config: PseudoLabels) -> tuple[bool, bool]:
     """Whether a student is given background and foreground labels: with ``one`` kind, B teaches VLP background, F
-    teaches CBP foreground (the paper)."""
+    teaches CBP foreground (the paper).
+    """
     one = config.kinds == "one"
     return not one or student == "vlp", not one or student == "cbp"
 
@@ -90,8 +96,8 @@ def label(
 ) -> Labels:
     """Pseudo-labels of the labelled classes; ``kinds`` says whether background and foreground labels are given.
 
-    With hard targets a snippet between the two thresholds gets none; soft targets are the confidence itself, at the same
-    snippets. Where two branches contradict each other there is no label.
+    Hard targets are 0 and 1, soft ones the confidence itself, at the same snippets: a snippet between the thresholds gets
+    none, nor does one that is called both (``ternary``).
     """
     background = confident_background(confidence.background, config.background_below)
     foreground = confident_foreground(confidence.foreground, config.foreground_above)

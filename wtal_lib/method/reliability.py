@@ -41,7 +41,7 @@ def label_ranking(score_nc: Float[np.ndarray, "n c"], y_nc: Bool[np.ndarray, "n 
     return float(np.clip((own - chance) / (1 - chance), 0, 1)) if chance < 1 else 1.0
 
 
-def claims(reliability: Mapping[str, float] | None, earned: bool) -> dict[str, float]:
+def claims(reliability: Mapping[Name, float] | None, earned: bool) -> dict[Name, float]:
     """What each branch may claim, in [0, 1]: ``min(1, 2 r / r_best)``, or 1 where claims need not be earned.
 
     Branches of like reliability claim alike, and one that ranks labels no better than chance claims nothing.
@@ -51,9 +51,9 @@ def claims(reliability: Mapping[str, float] | None, earned: bool) -> dict[str, f
     return {name: min(1.0, 2 * value / max(reliability.values())) for name, value in reliability.items()}
 
 
-def shares(reliability: Mapping[str, float] | None, earned: bool, cbp_share: float = 0.5) -> dict[str, float]:
+def shares(reliability: Mapping[Name, float] | None, earned: bool, cbp_share: float = 0.5) -> dict[Name, float]:
     """Shares of CBP and VLP in a mean, which add up to 1: ``cbp_share`` and the rest, each by the branch's claim."""
     claim = claims(reliability, earned)
-    part = {"cbp": cbp_share * claim["cbp"], "vlp": (1 - cbp_share) * claim["vlp"]}
+    part: dict[Name, float] = {"cbp": cbp_share * claim["cbp"], "vlp": (1 - cbp_share) * claim["vlp"]}
     total = sum(part.values())
     return {name: value / total for name, value in part.items()} if total > 0 else {"cbp": 0.5, "vlp": 0.5}

@@ -82,7 +82,8 @@ def save(config: Config, batches: Batches, state: State, folder: Path) -> None:
     if last.exists():
         os.replace(last, folder / "previous.safetensors")
     content = {"identity": identity(config, batches), "done": state.done, "history": state.history}
-    checkpoint.write(last, tensors, {**content, "reliability": state.reliability})
+    content |= {"reliability": state.reliability, "width": {"cbp": batches.cbp.width, "vlp": batches.vlp.width}}
+    checkpoint.write(last, tensors, content)
 
 
 def resume(config: Config, batches: Batches, state: State, folder: Path) -> None:

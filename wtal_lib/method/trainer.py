@@ -193,7 +193,8 @@ def update(
     terms = video_label_terms(output, mask, y, config.training.pool)
     if labels is not None:
         target, keep = labels.target.to(device), labels.keep.to(device)
-        terms["distill"] = _claim(config, state, student) * losses.distillation(output, target, keep, y, config.pseudo_labels.into)
+        term = losses.distillation(output, target, keep, y, config.pseudo_labels.into)
+        terms["distill"] = _claim(config, state, student) * term
     optimizer.zero_grad(set_to_none=True)
     losses.total(terms, config.losses).backward()
     optimizer.step()

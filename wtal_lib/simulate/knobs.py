@@ -118,8 +118,7 @@ class Simulator:
 
     def __post_init__(self) -> None:
         check(self)
-        shares = ("context_vlp", "context_cbp", "phase_evidence", "unrelated", "hard", "stray", "correlation", "shared", "cuts")
-        for name in shares:
+        for name in SHARES:
             if getattr(self, name) > 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}: it is a share")
         if self.dataset not in self.size.videos:
@@ -135,6 +134,9 @@ class Simulator:
         """Widths and numbers of videos of the profile."""
         return SIZES[self.profile]
 
+
+SHARES = ["context_vlp", "context_cbp", "phase_evidence", "unrelated", "hard", "stray", "correlation", "shared", "cuts"]
+"knobs that cannot exceed 1"
 
 RANGES: dict[str, tuple[float, float]] = {
     "cbp_strength": (0.7, 1.4),

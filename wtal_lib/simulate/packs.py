@@ -1,9 +1,10 @@
 """Simulated feature packs whose errors emerge from training: features are drawn from latent causes, never from scores.
 
-Each modality sees the same :class:`~wtal_lib.simulate.timeline.Timeline` through its own prototypes. CBP rows are rectified sums
-in an RGB and a flow half: strong class evidence at a peak, preparation that related classes share, people walking
-about. VLP rows are unit vectors on a cone (the modality gap) that tilt towards a class's text wherever its place is in
-the picture, in action and in context alike. Whatever rests on these features must say that they are simulated.
+Each modality sees the same :class:`~wtal_lib.simulate.timeline.Timeline` through its own prototypes. CBP rows are
+rectified sums in an RGB and a flow half: strong class evidence at a peak, preparation that related classes share,
+people walking about. VLP rows are unit vectors on a cone (the modality gap) that tilt towards a class's text wherever
+its place is in the picture, in action and in context alike. Whatever rests on these features must say that they are
+simulated.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from jaxtyping import Float16, Float32, Float64
 
 import wtal_lib
 from wtal_lib.data.annotations import Annotations, Video
-from wtal_lib.data.features import write_vlp_pack
 from wtal_lib.data.files import replacing
 from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.data.vlp_pack import write_vlp_pack
 from wtal_lib.data.wtalc_pack import write_wtalc_pack
 from wtal_lib.settings import digest, to_dict
 from wtal_lib.simulate.knobs import DIFFICULTIES, SIZES, Simulator, difficulty, draw
@@ -54,7 +55,7 @@ LAYOUTS = (1, 5)
 
 
 class SimulatedPack:
-    """One modality of a world, with the interface of :class:`wtal_lib.data.features.Pack`; rows are drawn when asked for."""
+    """One modality of a world, read like a :class:`wtal_lib.data.features.Pack`; rows are drawn when asked for."""
 
     layout = "simulated"
     path: Path | None = None

@@ -16,7 +16,7 @@ from torch import Tensor
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import I3D_GRID, Grid
 from wtal_lib.data.vlp_pack import write_vlp_pack
-from wtal_lib.method.precision import precision as native_precision
+from wtal_lib.method.pooling import precision as native_precision
 from wtal_lib.parallel import Failure, completed
 from wtal_lib.video.backbone import Backbone, Extraction, fill_pack, pack_meta, require_distinct
 from wtal_lib.video.frames import videos_in

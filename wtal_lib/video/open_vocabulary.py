@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,10 @@ from wtal_lib.data.segments import Detections, Grid, resampled
 from wtal_lib.data.vlp_pack import REMEDY, read_meta, read_text_rows
 from wtal_lib.method import checkpoint
 from wtal_lib.method.config import Config
-from wtal_lib.method.inference import whole_videos
+from wtal_lib.method.heads import head
 from wtal_lib.method.localize import VideoScores, localize, min_max
-from wtal_lib.method.models import CbpBranch, VlpBranch
-from wtal_lib.method.predict import Vanilla, fuse, video_level
+from wtal_lib.method.models import Vanilla, VlpBranch
+from wtal_lib.method.predict import video_scores
 from wtal_lib.method.presets import preset
 from wtal_lib.method.schedule import Name
 from wtal_lib.method.text import TextResidual
@@ -82,6 +80,8 @@ class Scorer:
     branches: dict[Name, nn.Module]
     classes: tuple[str, ...]
     config: Config
+    reliability: dict[Name, float] | None = None
+    "of each branch, by which it counts in their fusion"
 
 
 def vanilla(pack: OpenPack) -> Scorer:
@@ -102,31 +102,31 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
     if not (run / "record.json").is_file():
         raise FileNotFoundError(f"no finished run in {run}: expected the record.json that `wtal run` writes there")
     config = from_dict(Config, read_json(run / "record.json", "the record of a run", "run it again")["config"])
-    tensors, _ = checkpoint.read(run / "last.safetensors")
+    tensors, content = checkpoint.read(run / "last.safetensors")
     part: dict[str, dict[str, Tensor]] = {"cbp": {}, "vlp": {}}
     for key, value in tensors.items():
         name, average, rest = key.partition(".average.")
         if average:
             part[name][rest] = value
-    width = len(part["vlp"]["standardise.mean"])
-    if width != pack.meta["embed_dim"]:
-        raise ValueError(f"{run} was trained on embeddings of width {width}, {pack.path} has {pack.meta['embed_dim']}")
+    width = content["width"]
+    if width["vlp"] != pack.meta["embed_dim"]:
+        has = pack.meta["embed_dim"]
+        raise ValueError(f"{run} was trained on embeddings of width {width['vlp']}, {pack.path} has {has}")
     classes = get_dataset(config.dataset).classes
     if config.prompts == "context":
         context = [len(part["vlp"].get(f"text.context{side}", ())) for side in ("", "_after")]
         text: nn.Module = learner_for(pack.meta, classes, prefix="", before=context[0], after=context[1])
     else:
         text = TextResidual(part["vlp"]["text.text_ce"])
-    mean = {name: tensors["standardise.mean"].numpy() for name, tensors in part.items()}
-    moments = {name: (of, np.ones_like(of)) for name, of in mean.items()}  # placeholders of the right width
+    moments = {name: (np.zeros(of), np.ones(of)) for name, of in width.items()}  # placeholders of the right width
     branches: dict[Name, nn.Module] = {
-        "cbp": CbpBranch(moments["cbp"], len(classes), config.cbp),
+        "cbp": head(config.cbp.head)(moments["cbp"], len(classes), config.cbp),
         "vlp": VlpBranch(moments["vlp"], text, 1.0, config.vlp),
     }
     for name, branch in branches.items():
         branch.load_state_dict(part[name])
         branch.eval().requires_grad_(False)
-    return Scorer(branches, classes, config)
+    return Scorer(branches, classes, config, content["reliability"])
 
 
 def cbp_features(root: str | Path, scorer: Scorer) -> Features:
@@ -142,6 +142,23 @@ def cbp_features(root: str | Path, scorer: Scorer) -> Features:
     return find_pack(root, dataset, "cbp", find_annotations(root, dataset))
 
 
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Both modalities of a pack's videos, on the grid of ``cbp`` where there are CBP features."""
+
+    pack: OpenPack
+    cbp: Features | None
+
+    def rows(self, kind: str, name: str) -> np.ndarray:
+        """Features (t, d) of a video; VLP's on the pack's own grid, cut or repeated, where CBP has none of it."""
+        if self.cbp is not None and kind == "cbp":
+            return self.cbp[name]
+        rows, own = self.pack[name], self.pack.grid
+        grid = own if self.cbp is None else self.cbp.grid
+        lengths = {} if self.cbp is None else self.cbp.lengths
+        return resampled(rows, own, grid, lengths.get(name, max(1, round(len(rows) * own.step / grid.step))))
+
+
 def scores(pack: OpenPack, scorer: Scorer, cbp: Features | None = None) -> dict[str, VideoScores]:
     """Scores of each video, on the grid of ``cbp`` where CBP features are given, else on the pack's.
 
@@ -149,39 +166,14 @@ def scores(pack: OpenPack, scorer: Scorer, cbp: Features | None = None) -> dict[
     """
     both = [name for name in pack.files if cbp is not None and name in cbp.lengths and "cbp" in scorer.branches]
     alone = [name for name in pack.files if name not in set(both)]
-    grid = pack.grid if cbp is None else cbp.grid
     vlp: dict[Name, nn.Module] = {"vlp": scorer.branches["vlp"]}
-
-    def load(name: str) -> tuple[np.ndarray, np.ndarray]:
-        rows = pack[name]
-        if cbp is not None and name in both:
-            return cbp[name], resampled(rows, pack.grid, grid, cbp.lengths[name])
-        rows = resampled(rows, pack.grid, grid, max(1, round(len(rows) * pack.grid.step / grid.step)))
-        return rows[:, :1], rows
-
-    lengths = {name: len(load(name)[1]) for name in pack.files}
-    found = {}
-    for names, branches in ((both, scorer.branches), (alone, vlp)):
-        forward = functools.partial(_outputs, branches, scorer.config.training.pool)
-        for video, output in whole_videos(names, lengths, load, forward):
-            parts = [
-                VideoScores(video, output[f"{name}/activation"], output[f"{name}/attention"], output[f"video/{name}"])
-                for name in branches
-            ]
-            found[video] = parts[0] if len(parts) == 1 else fuse(parts, scorer.config)
+    rows = _Rows(pack, cbp)
+    found = video_scores(scorer.config, rows, vlp, alone)["vlp"]
+    if both:
+        found |= video_scores(scorer.config, rows, scorer.branches, both, scorer.reliability)["fused"]
     if len(scorer.classes) == 1 and isinstance(vlp["vlp"], Vanilla):  # its softmax is 1 everywhere
         found = {name: replace(video, score_tc=min_max(pack[name] @ pack.text.T)) for name, video in found.items()}
     return {name: found[name] for name in pack.files}
-
-
-def _outputs(branches: Mapping[Name, nn.Module], pool: float, x: Tensor, z: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    """What :func:`wtal_lib.method.inference.whole_videos` cuts to each video's length, by branch."""
-    found: dict[str, Tensor] = {}
-    for name, branch in branches.items():
-        output = branch(x if name == "cbp" else z, mask)
-        found |= {f"{name}/activation": output.activation(), f"{name}/attention": output.attention}
-        found[f"video/{name}"] = video_level(output, mask, pool)
-    return found
 
 
 def localize_pack(pack: OpenPack, scorer: Scorer, cbp: Features | None = None, every_class: bool = False) -> Detections:

@@ -26,7 +26,9 @@ class Consensus(nn.Module):
     def forward(self, main: Tensor, other: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The filtered features (b, t, d) and their attention (b, t)."""
         mean_b1d = (main * mask[:, :, None]).sum(dim=1, keepdim=True) / mask.sum(dim=1)[:, None, None].clamp(min=1)
-        about, here = (self.dropout(_leaky(layer(x))) for layer, x in ((self.globally, mean_b1d), (self.locally, other)))
+        about, here = (
+            self.dropout(_leaky(layer(x))) for layer, x in ((self.globally, mean_b1d), (self.locally, other))
+        )
         filtered = hidden = (about * here).sigmoid() * main * mask[:, :, None]
         for layer in self.attend:
             hidden = self.dropout(_leaky(layer(hidden))) * mask[:, :, None]
