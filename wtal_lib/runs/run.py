@@ -21,7 +21,8 @@ from wtal_lib.method import predict, text, trainer
 from wtal_lib.method.batches import Batches
 from wtal_lib.method.config import Config, Localize, Losses, PseudoLabels, Schedule
 from wtal_lib.method.localize import VideoScores, min_max, nms
-from wtal_lib.method.precision import precision
+from wtal_lib.method.models import Vanilla
+from wtal_lib.method.pooling import precision
 from wtal_lib.method.presets import HEADLINE_BRANCH
 from wtal_lib.method.schedule import Phase
 from wtal_lib.method.state import State, fresh, resume
@@ -139,6 +140,7 @@ def _warm_up(task: Task, state: State, place: Path, on_phase: Callable[[Phase, S
         preset="warmup",
         fusion=Config.fusion,
         cbp_share=Config.cbp_share,
+        earned=Config.earned,
         pseudo_labels=config.pseudo_labels if distills else PseudoLabels(),
         localize=Localize(),
         schedule=Schedule(warmup=config.schedule.warmup, period=config.schedule.period, rounds=0),
@@ -179,7 +181,14 @@ class Task:
         self.config, self.data, self.device = config, data, device
         training = config.training
         self.batches = Batches(
-            data.annotations, data.cbp, data.vlp, videos=training.videos, snippets=training.snippets, seed=config.seed
+            data.annotations,
+            data.cbp,
+            data.vlp,
+            videos=training.videos,
+            snippets=training.snippets,
+            seed=config.seed,
+            held_out=training.held_out,
+            warmup=config.schedule.warmup,
         )
         self.truth: GroundTruth = ground_truth(data.annotations, get_dataset(config.dataset).headline)
         both = self.batches.cbp.lengths.keys() & self.batches.vlp.lengths.keys()
@@ -218,10 +227,10 @@ class Task:
         module = text.TextResidual(torch.from_numpy(np.array(rows, dtype=np.float32)))
         return module.requires_grad_(self.config.prompts != "fixed")
 
-    def vanilla(self) -> predict.Vanilla:
+    def vanilla(self) -> Vanilla:
         """The VLP branch before anybody trained it."""
         rows = torch.from_numpy(np.array(self.data.vlp.text, dtype=np.float32))  # type: ignore[union-attr]
-        return predict.Vanilla(rows, self.logit_scale).to(self.device)
+        return Vanilla(rows, self.logit_scale).to(self.device)
 
     def snippet_truth(self, name: str) -> np.ndarray:
         """A video's ground truth on its snippets, (t, c) bool: to read, and for the supervised bound."""
@@ -240,7 +249,7 @@ class Task:
         branches = dict(state.averages)
         if state.done == 0:
             branches["vlp"] = self.vanilla()
-        scores = predict.video_scores(self.config, self.batches, branches, self.test)
+        scores = predict.video_scores(self.config, self.batches, branches, self.test, state.reliability)
         return scores if state.done else {**scores, "fused": scores["vlp"]}
 
     def headline_map(self, detections: Any) -> float:
@@ -298,7 +307,7 @@ class Task:
 def _line(phase: Phase, entry: dict[str, Any]) -> str:
     """A phase in one line, for a log."""
     losses = ", ".join(
-        f"{name} {value:.3f}" for name, value in entry["losses"].items() if name.endswith(("raw", "distill"))
+        f"{name} {value:.3f}" for name, value in entry["losses"].items() if name.endswith(("mil_orig", "distill"))
     )
     maps = "".join(f", {branch} {100 * value:.1f}" for branch, value in entry.get("map", {}).items())
     done = f"{phase.name} to update {entry['updates']} ({entry['seconds']:.1f} s)"
