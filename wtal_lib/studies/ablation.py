@@ -26,7 +26,7 @@ STEPS = {
     "F only": "f_only",
     "full": "full",
     "joint": "joint",
-    "literal": "literal",
+    "paper": "paper",
 }
 "Rows of the main comparison, and their preset: late fusion is neither B nor F, joint both in every step"
 
@@ -94,7 +94,7 @@ def sides(dataset: str, profile: str, seed: int, *, wide: bool = False, context:
             "turns of half the length": {"schedule__period": max(1, period // 2), "schedule__rounds": 2 * rounds},
         },
         "pseudo-labels": {
-            "one kind of label a step": {"pseudo_labels__sides": "one"},
+            "one kind of label a step": {"pseudo_labels__kinds": "one"},
             "soft targets": {"pseudo_labels__targets": "soft"},
             "without smoothing": {"pseudo_labels__smoothing": 0.0},
         },
@@ -156,14 +156,14 @@ def difficulties(
 ) -> list[Row]:
     """Late fusion and the full method with every seed in every world of :data:`SETTINGS`; ``ci`` takes three of them.
 
-    With ``wide`` the literal reading too. Real features are as difficult as they are: one world.
+    With ``wide`` the paper's own rule too. Real features are as difficult as they are: one world.
     """
     settings = SETTINGS[: 3 if profile == "ci" else None] if simulated else ("middle",)
     return [
         Row(name, preset(name, dataset, profile, seed), setting)
         for setting in settings
         for seed in seeds
-        for name in ("late_fusion", "full", *(["literal"] if wide else []))
+        for name in ("late_fusion", "full", *(["paper"] if wide else []))
     ]
 
 

@@ -17,8 +17,8 @@ from wtal_lib.data.files import replacing
 from wtal_lib.method import predict
 from wtal_lib.method.config import Config
 from wtal_lib.method.localize import localize
-from wtal_lib.method.schedule import alternate
-from wtal_lib.method.state import fresh, resume
+from wtal_lib.method.schedule import Name, alternate
+from wtal_lib.method.state import State, fresh, resume
 from wtal_lib.runs import records
 from wtal_lib.runs.run import Scores, Task, chosen_device, run
 from wtal_lib.runs.sources import Data
@@ -60,13 +60,19 @@ def scores(config: Config, data: Data, store: Path) -> tuple[Task, Scores]:
     Raises:
         ValueError, OSError, FloatingPointError: as :func:`wtal_lib.runs.run.run`.
     """
+    task, state = _restored(config, data, store)
+    return task, task.scores(state)
+
+
+def _restored(config: Config, data: Data, store: Path) -> tuple[Task, State]:
+    """The task of a run, and its state at the end; computed where the store lacks it or its checkpoint."""
     task = Task(config, data, chosen_device("auto"))
     folder = store / task.identity
     trained = (folder / "last.safetensors").is_file() or not list(alternate(config.schedule))
     run(config, data, folder, curve=False, anew=not trained)
     state = fresh(config, task.batches, task.text(), task.logit_scale, task.device)
     resume(config, task.batches, state, folder)
-    return task, task.scores(state)
+    return task, state
 
 
 def resampled(
@@ -106,9 +112,13 @@ def by_rule(
     asked = [(question, row, fields) for question, of in rules.items() for row, fields in of.items()]
     for question, row, fields in [("", "full", {}), *asked]:
         changed = replaced(config, **fields)
-        key = digest([changed.fusion, changed.cbp_share, to_dict(changed.localize), records.method_digest()])
+        key = digest(
+            [changed.fusion, changed.cbp_share, changed.earned, to_dict(changed.localize), records.method_digest()]
+        )
         if key not in known:
-            found = found or scores(config, data, store)
+            if found is None:
+                task, state = _restored(config, data, store)
+                found = task, task.scores(state), state.reliability
             known[key] = _headline(changed, *found)
         rows.append({"question": question, "row": row, "seed": config.seed, **known[key]})
     if found is not None:
@@ -117,9 +127,9 @@ def by_rule(
     return pd.DataFrame(rows)
 
 
-def _headline(config: Config, task: Task, scores: Scores) -> dict[str, float]:
+def _headline(config: Config, task: Task, scores: Scores, reliability: Mapping[Name, float] | None) -> dict[str, float]:
     """The fused scores of a run under the rules of ``config``, percent."""
-    videos = [predict.fuse([scores["cbp"][name], scores["vlp"][name]], config) for name in scores["cbp"]]
+    videos = [predict.fuse([scores["cbp"][name], scores["vlp"][name]], config, reliability) for name in scores["cbp"]]
     found = localize(videos, config.localize, task.batches.grid, task.batches.classes)
     name = get_dataset(config.dataset).headline.name
     return score({"metrics": {"fused": report(found, task.data.annotations, [name])["protocols"]}}, "fused", name)

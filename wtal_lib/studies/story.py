@@ -48,7 +48,7 @@ def chapters(
     found = {"untrained": Chapter(seen, {})}
 
     def add(name: str, state: State, confidence: dict[str, np.ndarray]) -> None:
-        scores = predict.video_scores(config, task.batches, state.averages, videos)
+        scores = predict.video_scores(config, task.batches, state.averages, videos, state.reliability)
         found[name] = Chapter(scores, confidence)
 
     def on_phase(phase: Phase, state: State) -> None:
@@ -56,9 +56,11 @@ def chapters(
             progress(f"{phase.name} to update {phase.start + phase.steps}, phase {phase.index + 1} of {len(phases)}")
         following = phases[phase.index + 1] if phase.index + 1 < len(phases) else None
         if following is not None and following.taught and following.name not in found:
-            of = trainer.teach(config, task.batches, state, following, videos)
             student = following.taught[0]
-            add(following.name, state, {name: _all_classes(task, name, of[name][student].numpy()) for name in of})
+            of = trainer.teach(config, task.batches, state, following, videos)[student]
+            kind = "background" if student == "vlp" else "foreground"  # one and the same but for the rule `ternary`
+            heard = {name: _all_classes(task, name, getattr(one, kind).numpy()) for name, one in of.items()}
+            add(following.name, state, heard)
 
     trainer.train(config, task.batches, state, truth=task.snippet_truth, on_phase=on_phase)
     add("end", state, {})
