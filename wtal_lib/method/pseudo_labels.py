@@ -58,8 +58,8 @@ def confidence(
 ) -> Confidence:
     """What a student is taught by, from the :func:`evidence` of both branches, by the rule of ``config.word``.
 
-    ``teacher``: the other branch's alone (the paper). ``mean``: both branches' by their ``shares``, so that a branch that
-    has earned none does not count. ``ternary``: background by CBP's, foreground by VLP's, whichever branch learns.
+    ``teacher``: the other branch's alone (the paper). ``mean``: both branches' by their ``shares``, so that one that has
+    earned none does not count. ``ternary``: background by CBP's, foreground by VLP's, whichever branch learns.
     """
     if config.word == "teacher":
         return Confidence(evidence[OTHER[student]], evidence[OTHER[student]])
@@ -96,8 +96,8 @@ def label(
 ) -> Labels:
     """Pseudo-labels of the labelled classes; ``kinds`` says whether background and foreground labels are given.
 
-    Hard targets are 0 and 1, soft ones the confidence itself, at the same snippets: a snippet between the thresholds gets
-    none, nor does one that is called both (``ternary``).
+    Hard targets are 0 and 1, soft ones the confidence itself, at the same snippets: a snippet between the thresholds
+    gets none, nor does one that is called both (``ternary``).
     """
     background = confident_background(confidence.background, config.background_below)
     foreground = confident_foreground(confidence.foreground, config.foreground_above)
