@@ -112,9 +112,8 @@ def by_rule(
     asked = [(question, row, fields) for question, of in rules.items() for row, fields in of.items()]
     for question, row, fields in [("", "full", {}), *asked]:
         changed = replaced(config, **fields)
-        key = digest(
-            [changed.fusion, changed.cbp_share, changed.earned, to_dict(changed.localize), records.method_digest()]
-        )
+        rule = changed.fusion, changed.cbp_share, changed.earned, to_dict(changed.localize)
+        key = digest([*rule, records.method_digest()])
         if key not in known:
             if found is None:
                 task, state = _restored(config, data, store)
