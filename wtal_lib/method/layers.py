@@ -30,9 +30,9 @@ class Rescale(nn.Module):
         square = float(np.mean(mean**2 + deviation**2))
         self.register_buffer("factor", torch.tensor(square**-0.5 if square > 0 else 0.0))
 
-    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        """``x / rms``; 0 where all training features are 0."""
-        return x * self.factor
+    def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+        """``x / rms`` at real snippets, 0 in the padding; 0 where all training features are 0."""
+        return x * (self.factor * mask[:, :, None])
 
 
 class Standardise(nn.Module):
@@ -50,9 +50,9 @@ class Standardise(nn.Module):
         self.register_buffer("scale", torch.where(deviation > least, 1 / deviation.clamp(min=least), 0.0))
         self.register_buffer("shift", -self.mean * self.scale)
 
-    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        """``(x - mean) / deviation`` in one pass."""
-        return torch.addcmul(self.shift, x, self.scale)
+    def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+        """``(x - mean) / deviation`` at real snippets, 0 in the padding."""
+        return torch.addcmul(self.shift, x, self.scale) * mask[:, :, None]
 
 
 class Gate(nn.Module):

@@ -47,7 +47,7 @@ class CbpBranch(nn.Module):
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Output:
         """Class logits and attention of each snippet of a batch of CBP features."""
-        hidden = self.temporal(self.rescale(x), mask)
+        hidden = self.temporal(self.rescale(x, mask), mask)
         logit, attention = self.classify(hidden).float(), self.attend(hidden).float().sigmoid()
         bias = self.classify.bias
         return Output(logit, attention[..., 0], torch.lerp(bias.expand_as(logit), logit, attention))
@@ -74,7 +74,7 @@ class VlpBranch(nn.Module):
 
     def forward(self, z: Float[Tensor, "b t e"], mask: Bool[Tensor, "b t"]) -> Output:
         """Class logits and attention of each snippet of a batch of VLP embeddings."""
-        hidden = self.temporal(self.standardise(z), mask)
+        hidden = self.temporal(self.standardise(z, mask), mask)
         adapted, text = z + self.residual(hidden), self.text().float()
         row_ce = self.log_scale.exp() * (text - text.mean(dim=0))
         length = adapted.square().sum(dim=2, keepdim=True).clamp(min=1e-24).sqrt()

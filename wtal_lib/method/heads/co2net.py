@@ -48,7 +48,7 @@ class CO2Net(nn.Module):
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Output:
         """Class logits and the mean attention of both modalities."""
-        rgb, flow = self.rescale(x).split(self.halves, dim=2)
+        rgb, flow = self.rescale(x, mask).split(self.halves, dim=2)
         pair = functional.pad(rgb, (0, flow.shape[2] - rgb.shape[2]))[..., : flow.shape[2]], flow[..., : rgb.shape[2]]
         (rgb, by_rgb), (flow, by_flow) = self.rgb(rgb, pair[1], mask), self.flow(flow, pair[0], mask)
         fused = self.dropout(_leaky(self.fuse(torch.cat([rgb, flow], dim=2)))) * mask[:, :, None]

@@ -28,7 +28,7 @@ class Cola(nn.Module):
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Output:
         """Logits with a background of 0; attention ``1 - exp(-actionness)``."""
-        embedding = self.relu(self.embed(self.rescale(x)), mask)
+        embedding = self.relu(self.embed(self.rescale(x, mask)), mask)
         cas = functional.relu(self.classify(self.dropout(embedding))).float()
         attention = 1 - torch.exp(-cas.sum(dim=2))
         logit = functional.pad(cas, (0, 1))
