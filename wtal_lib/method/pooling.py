@@ -64,9 +64,3 @@ def precision(wanted: str, device: str) -> str:
 def arithmetic(wanted: str, device: str) -> torch.autocast:
     """The context in which matrix products run in the wanted precision; sums and losses stay float32."""
     return torch.autocast(device, torch.bfloat16, enabled=precision(wanted, device) == "bfloat16")
-
-
-def dilated(where: Bool[Tensor, "b t"], width: int) -> Bool[Tensor, "b t"]:
-    """Where any of the ``width`` snippets around is marked (morphological dilation)."""
-    wide = torch.nn.functional.max_pool1d(where.float()[:, None], width, 1, width // 2)
-    return wide[:, 0, : where.shape[1]] > 0

@@ -58,7 +58,7 @@ def confidence(
 ) -> Confidence:
     """What a student is taught by, from the :func:`evidence` of both branches, by the rule of ``config.word``.
 
-    ``teacher``: the other branch's alone (the paper). ``mean``: both branches' by their ``shares``, so one that has earned
+    ``teacher``: the other branch's alone (the paper). ``mean``: both branches' by their ``shares``: one that has earned
     none does not count. ``ternary``: background by CBP's, foreground by VLP's, whichever branch learns.
     """
     if config.word == "teacher":
