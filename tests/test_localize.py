@@ -215,8 +215,8 @@ def test_localize_works_where_no_folder_can_hold_compiled_code(tmp_path):
     code = (
         "import numpy as np, numba.core.caching as caching\n"
         "caching.FunctionCache._impl_class._locator_classes = []\n"
-        "from wtal_lib.method.localize import suppressed\nfrom wtal_lib.method.config import Localize\n"
-        "print(suppressed(np.zeros(1, int), np.array([[0., 1.]]), np.ones(1), Localize())[1])"
+        "from wtal_lib.method.localize import nms\nfrom wtal_lib.method.config import Localize\n"
+        "print(nms(np.zeros(1, int), np.array([[0., 1.]]), np.ones(1), Localize())[1])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[1.]"
