@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from torch import nn
@@ -21,6 +21,7 @@ BRANCHES = ("cbp", "vlp", "fused")
 "what is scored: each branch alone, and both as one"
 
 
+@runtime_checkable
 class Rows(Protocol):
     """What gives a video's features by modality: :class:`Batches`, or packs without labels."""
 

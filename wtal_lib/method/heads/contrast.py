@@ -33,9 +33,13 @@ def dilated(where: Bool[Tensor, "b t"], width: int) -> Bool[Tensor, "b t"]:
 def best_rows(
     embedding: Float[Tensor, "b t h"], score: Float[Tensor, "b t"], where: Bool[Tensor, "b t"], count: int
 ) -> Float[Tensor, "b k h"]:
-    """Embeddings of the ``count`` best-scored snippets among those marked; rows of zeros where there are fewer."""
-    best = score.masked_fill(~where, -torch.inf).topk(count, dim=1)
-    return embedding.take_along_dim(best.indices[:, :, None], dim=1) * best.values.isfinite()[:, :, None]
+    """Embeddings of the ``count`` best-scored snippets among those marked, the earlier of equals first.
+
+    Rows of zeros where fewer are marked.
+    """
+    marked = score.masked_fill(~where, -torch.inf)
+    best = marked.argsort(dim=1, descending=True, stable=True)[:, :count, None]
+    return embedding.take_along_dim(best, dim=1) * where[:, :, None].take_along_dim(best, dim=1)
 
 
 def info_nce(
