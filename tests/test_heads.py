@@ -7,12 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from test_trainer import task, trained, weights
 from torch.nn import functional
 
 from wtal_lib.method.config import Branch
 from wtal_lib.method.heads import HEADS, head
 from wtal_lib.method.heads.contrast import best_rows, co_activity, dilated, info_nce
 from wtal_lib.method.losses import video_label_terms
+from wtal_lib.runs.sources import Spec, open_data
 
 EACH = pytest.mark.parametrize("name", HEADS)
 
@@ -151,3 +153,16 @@ def test_co_activity_by_hand() -> None:
 def test_an_unknown_head_is_refused_with_the_list() -> None:
     with pytest.raises(ValueError, match="unknown head 'colo'; did you mean 'cola'"):
         head("colo")
+
+
+@pytest.mark.parametrize("head", ["cola", "co2net"])
+def test_a_head_of_another_paper_trains_by_its_own_losses_and_resumes(tmp_path, head):
+    data = open_data(Spec(source="simulated", root="", profile="ci"))
+    one = task(data, cbp__head=head)
+    state = trained(one, tmp_path)
+    own = {"cola": "cbp.snico", "co2net": "cbp.casl"}[head]
+    assert own in state.history[-1]["losses"]
+    assert "cbp.distill" in state.history[-1]["losses"]
+    assert torch.equal(weights(state), weights(trained(one, tmp_path)))
+    with pytest.raises(ValueError, match="another configuration or other data"):
+        trained(task(data), tmp_path)
