@@ -39,7 +39,7 @@ CURVED = ("full", "late_fusion")
 NEAR = (-0.1, 0.0, 0.1)
 "What is added to the default thresholds of background and of foreground"
 
-WIDE = ("turns of half the length", "twice as heavy", "transformer")
+WIDE = ("turns of a third of the length", "twice as heavy", "transformer")
 "Side rows for whoever has the time"
 
 SETTINGS = ("vlp_weak", "cbp_weak", "middle", "cbp_strong", "vlp_strong")
@@ -91,7 +91,7 @@ def sides(dataset: str, profile: str, seed: int, *, wide: bool = False, context:
         "schedule": {
             "F before B": {"schedule__order": "fb"},
             "turns of twice the length": {"schedule__period": 2 * period, "schedule__rounds": max(1, rounds // 2)},
-            "turns of half the length": {"schedule__period": max(1, period // 2), "schedule__rounds": 2 * rounds},
+            "turns of a third of the length": {"schedule__period": max(1, period // 3), "schedule__rounds": 3 * rounds},
         },
         "pseudo-labels": {
             "one kind of label a step": {"pseudo_labels__kinds": "one"},
