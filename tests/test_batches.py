@@ -117,7 +117,7 @@ def test_short_videos_are_padded_with_zeros_under_the_mask(tmp_path: Path) -> No
     assert batch.mask.sum(dim=1).tolist() == [9 if j == i else 25 for j in range(4)]
     for padded in (batch.x[i, 9:], batch.z[i, 9:], batch.index[i, 9:]):
         assert not padded.any()
-    x, z = drawn.whole(names[0])
+    x, z = (drawn.rows(kind, names[0]) for kind in ("cbp", "vlp"))
     assert (len(x), len(z)) == (9, 9)
 
 
@@ -150,14 +150,8 @@ def test_vlp_features_at_another_rate_come_on_the_grid_of_cbp(tmp_path: Path) ->
     batch = drawn[0]
     first = batch.z[:, :, 0] - batch.z[:, :1, 0]
     torch.testing.assert_close(first, (torch.arange(25) * 6.4).expand(4, -1), rtol=0, atol=0.1)
-    x, z = drawn.whole(next(iter(data.videos)))
+    x, z = (drawn.rows(kind, next(iter(data.videos))) for kind in ("cbp", "vlp"))
     assert (len(x), len(z)) == (25, 25)
-
-
-def test_moments_are_those_of_the_packs(tmp_path: Path) -> None:
-    drawn = batches(tmp_path, made.annotations(6))
-    np.testing.assert_array_equal(drawn.moments("vlp")[0], drawn.vlp.moments[0])
-    assert drawn.moments("cbp")[1].shape == (4,)
 
 
 def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from torch import nn
 from torch.nn import functional
 
 from wtal_lib.method.config import Branch
+from wtal_lib.method.heads.conv import CbpBranch
 from wtal_lib.method.layers import POSITIONS, Convolution, Gate
-from wtal_lib.method.models import CbpBranch, Vanilla, VlpBranch
+from wtal_lib.method.models import Vanilla, VlpBranch
 
 KINDS = ["conv", "transformer", "none"]
 

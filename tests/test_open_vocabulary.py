@@ -10,14 +10,14 @@ import tiny
 import torch
 
 from wtal_lib import cli
+from wtal_lib.data import checkpoint
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import I3D_GRID, Grid
 from wtal_lib.data.vlp_pack import write_vlp_pack
-from wtal_lib.method import checkpoint
 from wtal_lib.method.config import Config
-from wtal_lib.method.models import CbpBranch, VlpBranch
-from wtal_lib.method.inference import video_level
+from wtal_lib.method.heads.conv import CbpBranch
 from wtal_lib.method.localize import min_max
+from wtal_lib.method.models import VlpBranch, video_level
 from wtal_lib.method.predict import fuse
 from wtal_lib.method.text import TextResidual
 from wtal_lib.settings import replaced, to_dict
@@ -108,8 +108,8 @@ def run(tmp_path) -> tuple[Path, dict[str, torch.nn.Module]]:
     branches = {"cbp": CbpBranch(moments[0], 20, CONFIG.cbp), "vlp": VlpBranch(moments[1], residual, 50.0, CONFIG.vlp)}
     for weight in (weight for branch in branches.values() for weight in branch.parameters()):
         weight.data.add_(0.1 * torch.randn_like(weight))
-    tensors = {f"{n}.average.{key}": v for n, branch in branches.items() for key, v in branch.state_dict().items()}
-    checkpoint.write(tmp_path / "run" / "last.safetensors", tensors, CONTENT)
+    groups = {f"{name}.average": branch.state_dict() for name, branch in branches.items()}
+    checkpoint.write(tmp_path / "run" / "last.safetensors", groups, CONTENT)
     (tmp_path / "run" / "record.json").write_text(json.dumps({"config": to_dict(CONFIG)}))
     return tmp_path / "run", {name: branch.eval() for name, branch in branches.items()}
 
@@ -137,8 +137,8 @@ def test_learnt_prompts_come_back_with_their_run(tmp_path, run, form) -> None:
         for context in learner.parameters():
             context.add_(0.1 * torch.randn_like(context))
     branches = run[1] | {"vlp": VlpBranch((np.zeros(32), np.ones(32)), learner, 50.0, CONFIG.vlp)}
-    tensors = {f"{n}.average.{key}": v for n, branch in branches.items() for key, v in branch.state_dict().items()}
-    checkpoint.write(run[0] / "last.safetensors", tensors, CONTENT | {"width": {"cbp": 6, "vlp": 32}})
+    groups = {f"{name}.average": branch.state_dict() for name, branch in branches.items()}
+    checkpoint.write(run[0] / "last.safetensors", groups, CONTENT | {"width": {"cbp": 6, "vlp": 32}})
     config = to_dict(replaced(CONFIG, prompts="context"))
     (run[0] / "record.json").write_text(json.dumps({"config": config}))
     rows = np.eye(5, 32, dtype=np.float32)

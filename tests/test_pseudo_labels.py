@@ -6,7 +6,6 @@ import torch
 from wtal_lib.method.config import PseudoLabels, Schedule
 from wtal_lib.method.pseudo_labels import (
     Confidence,
-    class_min_max,
     confidence,
     evidence,
     kinds_taught,
@@ -20,12 +19,12 @@ SCORE = torch.tensor([[[0.2], [0.4], [0.6], [1.0], [9.0]]])
 
 
 def test_normalisation_uses_real_snippets_only():
-    assert class_min_max(SCORE, MASK)[0, :, 0].tolist() == pytest.approx([0, 0.25, 0.5, 1, 0])
+    assert evidence(SCORE, MASK, 0)[0, :, 0].tolist() == pytest.approx([0, 0.25, 0.5, 1, 0])
 
 
 def test_a_flat_or_empty_video_is_confident_of_nothing_but_background():
-    assert (class_min_max(torch.ones(1, 5, 1), MASK) == 0).all()
-    assert (class_min_max(SCORE, torch.zeros_like(MASK)) == 0).all()
+    assert (evidence(torch.ones(1, 5, 1), MASK, 0) == 0).all()
+    assert (evidence(SCORE, torch.zeros_like(MASK), 0) == 0).all()
 
 
 def test_scaling_and_shifting_a_branch_changes_no_evidence():

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from wtal_lib.method import trainer
-from wtal_lib.method.inference import whole_videos
+from wtal_lib.method.models import whole_videos
 from wtal_lib.method.presets import preset
 from wtal_lib.method.pseudo_labels import Labels
 from wtal_lib.method.schedule import alternate

@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -56,14 +57,10 @@ class Drawn:
     """Stands for batches: moments and classes of random features."""
 
     def __init__(self, width: int, embed: int, classes: int) -> None:
-        self.widths, self.classes, self.fingerprint = (
-            {"cbp": width, "vlp": embed},
-            tuple(map(str, range(classes))),
-            "drawn",
+        self.classes, self.fingerprint = tuple(map(str, range(classes))), "drawn"
+        self.cbp, self.vlp = (
+            SimpleNamespace(moments=(np.zeros(n, np.float32), np.ones(n, np.float32))) for n in (width, embed)
         )
-
-    def moments(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros(self.widths[kind], np.float32), np.ones(self.widths[kind], np.float32)
 
 
 def pair(

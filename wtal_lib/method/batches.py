@@ -32,10 +32,9 @@ class Batch:
 
 
 class Batches:
-    """The training batches of a run: ``batches[step]`` depends on the seed and the step alone.
+    """The training batches of a run: ``batches[step]`` depends on the seed and the step alone, resumed or not.
 
-    So a run that was killed resumes with the batches it would have seen. Every epoch goes through all videos in an
-    order of its own, and goes on into the next within a batch. Videos that cannot be trained on stand in ``missing``.
+    Every epoch goes through all videos in an order of its own, and goes on into the next within a batch.
     """
 
     def __init__(
@@ -109,10 +108,6 @@ class Batches:
         content = repr((self.cbp.fingerprint, self.vlp.fingerprint, self.classes, self.training)).encode()
         return hashlib.blake2b(content + self._y.tobytes(), digest_size=8).hexdigest()
 
-    def moments(self, kind: str) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]:
-        """Mean and standard deviation of each column of ``cbp`` or ``vlp`` over the training videos, float32."""
-        return {"cbp": self.cbp, "vlp": self.vlp}[kind].moments
-
     def _drawn(self, step: int) -> list[int]:
         """Indices into ``training`` of a step's videos; the warm-up has epochs of its own."""
         early = step < self.warmup
@@ -146,9 +141,9 @@ class Batches:
         names = tuple(self.training[i] for i in drawn)
         jitter = np.random.default_rng([self.seed, step, 1]).random((len(drawn), self.snippets))
         taken = [self.positions(self.lengths[name], jitter[i]) for i, name in enumerate(names)]
-        rows = max(len(positions) for positions in taken)
-        index, mask = torch.zeros(len(names), rows, dtype=torch.int64), torch.zeros(len(names), rows, dtype=torch.bool)
-        x, z = torch.zeros(len(names), rows, self.cbp.width), torch.zeros(len(names), rows, self.vlp.width)
+        shape = len(names), max(len(positions) for positions in taken)
+        index, mask = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.bool)
+        x, z = torch.zeros(*shape, self.cbp.width), torch.zeros(*shape, self.vlp.width)
         for i, (name, positions) in enumerate(zip(names, taken, strict=True)):
             count = len(positions)
             index[i, :count], mask[i, :count] = torch.from_numpy(positions), True
@@ -157,18 +152,8 @@ class Batches:
         return Batch(names, index, x, z, mask, torch.from_numpy(self._y[drawn]))
 
     def rows(self, kind: str, name: str) -> Float[np.ndarray, "t d"]:
-        """All rows of any video of one modality, as many as CBP has: cut, or the last row repeated.
-
-        Raises:
-            KeyError: The pack has no such video.
-        """
-        if kind == "cbp" or self.vlp.lengths[name] == self.lengths[name]:
-            return {"cbp": self.cbp, "vlp": self.vlp}[kind][name]
-        return aligned(self.vlp, name, self.grid, self.lengths[name])
-
-    def whole(self, name: str) -> tuple[Float[np.ndarray, "t d"], Float[np.ndarray, "t e"]]:
-        """All rows of any video of both packs."""
-        return self.rows("cbp", name), self.rows("vlp", name)
+        """All rows of any video of one modality, as many as CBP has: VLP's are cut, or the last one repeated."""
+        return self.cbp[name] if kind == "cbp" else aligned(self.vlp, name, self.grid, self.lengths[name])
 
     def labelled(self, name: str) -> Int[np.ndarray, " k"]:
         """Indices of the classes that any video is labelled with."""

@@ -17,10 +17,7 @@ POSITIONS = 512
 
 
 class Rescale(nn.Module):
-    """Features divided by their root mean square over the training videos, so that a pack's scale does not matter.
-
-    One factor for all dimensions: rectified I3D features stay rectified, as CoLA and CO2-Net take them.
-    """
+    """``x / rms`` over the training videos: one factor, so that rectified features stay rectified (CoLA, CO2-Net)."""
 
     factor: Tensor
 
@@ -31,12 +28,12 @@ class Rescale(nn.Module):
         self.register_buffer("factor", torch.tensor(square**-0.5 if square > 0 else 0.0))
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
-        """``x / rms`` at real snippets, 0 in the padding; 0 where all training features are 0."""
+        """Scaled features at real snippets, 0 in the padding; 0 where all training features are 0."""
         return x * (self.factor * mask[:, :, None])
 
 
 class Standardise(nn.Module):
-    """Features at zero mean and unit deviation; a dimension that never varies becomes 0."""
+    """``(x - mean) / deviation`` over the training videos; a dimension that never varies becomes 0."""
 
     mean: Tensor
     scale: Tensor
@@ -51,7 +48,7 @@ class Standardise(nn.Module):
         self.register_buffer("shift", -self.mean * self.scale)
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
-        """``(x - mean) / deviation`` at real snippets, 0 in the padding."""
+        """Standardised features at real snippets, 0 in the padding."""
         return torch.addcmul(self.shift, x, self.scale) * mask[:, :, None]
 
 
@@ -97,22 +94,20 @@ class Temporal(nn.Module):
 
     def __init__(self, width: int, config: Branch) -> None:
         super().__init__()
-        hidden, self.kind = config.hidden, config.temporal
-        self.gate = Gate(config.dropout)
-        self.enter = Convolution(width, hidden) if self.kind == "conv" else nn.Linear(width, hidden)
-        if self.kind == "transformer":
+        hidden, self.attends, self.gate = config.hidden, config.temporal == "transformer", Gate(config.dropout)
+        kind = Convolution if config.temporal == "conv" else nn.Linear
+        self.enter, more = kind(width, hidden), 0 if self.attends else config.layers - 1
+        if self.attends:
             self.position = nn.Parameter(0.01 * torch.randn(POSITIONS, hidden))
             layer = nn.TransformerEncoderLayer(hidden, 8, 4 * hidden, 0.1, "gelu", batch_first=True, norm_first=True)
             self.encoder = nn.TransformerEncoder(layer, config.layers, nn.LayerNorm(hidden), enable_nested_tensor=False)
-        kind, more = (Convolution if self.kind == "conv" else nn.Linear), config.layers - 1
-        self.layers = nn.ModuleList(kind(hidden, hidden) for _ in range(0 if self.kind == "transformer" else more))
+        self.layers = nn.ModuleList(kind(hidden, hidden) for _ in range(more))
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t h"]:
         """Hidden channels of each real snippet, zeros elsewhere."""
-        if self.kind == "transformer":
+        if self.attends:
             place_t = torch.arange(x.shape[1], device=x.device) * POSITIONS // max(POSITIONS, x.shape[1])
-            hidden = self.enter(x) + self.position[place_t]
-            return self.encoder(hidden, src_key_padding_mask=~mask) * mask[:, :, None]
+            return self.encoder(self.enter(x) + self.position[place_t], src_key_padding_mask=~mask) * mask[:, :, None]
         hidden = self.gate(self.enter(x), mask)
         for layer in self.layers:
             hidden = hidden + self.gate(layer(hidden), mask)

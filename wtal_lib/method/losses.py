@@ -20,15 +20,14 @@ from wtal_lib.method.pooling import masked_mean, top_k_mean
 def video_cross_entropy(
     logit: Float[Tensor, "b t k"], mask: Bool[Tensor, "b t"], y: Float[Tensor, "b k"], share: float
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of the top-k pooled logits against the video labels, spread evenly over a video's labels.
+    """Cross-entropy of the top-k pooled logits against the video labels; 0 when no video has any.
 
-    ``-sum_c y_c / |y| * log softmax(top-k mean of logit)_c``, averaged over the videos that have a label; 0 when none
-    has. The gradient of a labelled class is ``p_c - y_c / |y|`` whatever C is (W-TALC eq. 3, BaS-Net).
+    ``-sum_c y_c / |y| * log softmax(top-k mean of logit)_c``, averaged over the videos that have a label. The gradient
+    of a labelled class is ``p_c - y_c / |y|`` whatever C is (W-TALC eq. 3, BaS-Net).
     """
-    pooled = top_k_mean(logit, mask, share)
+    log_p = functional.log_softmax(top_k_mean(logit, mask, share), dim=1)
     labelled = y.sum(dim=1) > 0
-    target = y / y.sum(dim=1, keepdim=True).clamp(min=1)
-    entropy = -(target * functional.log_softmax(pooled, dim=1)).sum(dim=1)
+    entropy = -(y / y.sum(dim=1, keepdim=True).clamp(min=1) * log_p).sum(dim=1)
     return (entropy * labelled).sum() / labelled.sum().clamp(min=1)
 
 
@@ -36,8 +35,7 @@ def guide(
     logit: Float[Tensor, "b t k"], attention: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]
 ) -> Float[Tensor, ""]:
     """Mean of ``|1 - p_background - attention|``: two ways to call a snippet action, made to agree (CO2-Net)."""
-    background = logit.softmax(dim=2)[..., -1]
-    return masked_mean((1 - background - attention).abs(), mask).mean()
+    return masked_mean((1 - logit.softmax(dim=2)[..., -1] - attention).abs(), mask).mean()
 
 
 def video_label_terms(
@@ -72,10 +70,9 @@ def balanced_bce(
 
 
 def activation_logit(logit: Float[Tensor, "b t k"]) -> Float[Tensor, "b t c"]:
-    """Logit of each class's activation, ``z_c - logsumexp of the others``; its gradient stays that of a sigmoid.
+    """Logit of each class's activation, ``z_c - logsumexp of the others``: a confidently wrong one keeps its gradient.
 
-    The others of the greatest logit are summed without it; for any other class the sum holds the greatest, and the
-    difference is safe.
+    The others of the greatest logit are summed without it; for any other class the difference of sums is exact enough.
     """
     high, best = logit.max(dim=2, keepdim=True)
     is_best = torch.zeros_like(logit, dtype=torch.bool).scatter_(2, best, True)
@@ -90,9 +87,8 @@ def distillation(
 ) -> Float[Tensor, ""]:
     """The student against confident pseudo-labels: its labelled class up on foreground, down on background.
 
-    ``into="activation"`` teaches the class activation of the attended features, which is what is thresholded.
-    ``"attention"`` teaches the class-agnostic attention alone: foreground where any labelled class is, background where
-    every labelled class of the video is. ``"both"`` adds the two.
+    ``into="activation"`` teaches the class activation that is thresholded, ``"attention"`` the class-agnostic one:
+    foreground where any labelled class is, background where every one of the video's is. ``"both"`` adds the two.
     """
     terms = []
     if into != "attention":

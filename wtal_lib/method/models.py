@@ -1,18 +1,20 @@
-"""The two trainable branches. Both turn a batch of snippet features into class logits and a foreground attention."""
+"""What a branch puts out, the VLP branch and vanilla VLP; the CBP branch is one of ``heads/``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from wtal_lib.method.config import Branch
-from wtal_lib.method.layers import Moments, Rescale, Standardise, Temporal
+from wtal_lib.method.layers import Moments, Standardise, Temporal
+from wtal_lib.method.pooling import arithmetic, top_k_mean
 
 
 class Output(NamedTuple):
@@ -26,6 +28,11 @@ class Output(NamedTuple):
     extra: Mapping[str, Tensor] = {}
     "what a head's own losses need"
 
+    @classmethod
+    def attended(cls, logit: Tensor, attention: Float[Tensor, "b t 1"], bias: Float[Tensor, " k"]) -> Output:
+        """The output of a linear classifier whose features are weighted: ``bias + attention * (logit - bias)``."""
+        return cls(logit, attention[..., 0], torch.lerp(bias.expand_as(logit), logit, attention))
+
     def activation(self) -> Float[Tensor, "b t c"]:
         """Class activation sequence in [0, 1]: softmax over the classes and background, background left out."""
         return self.logit.float().softmax(dim=2)[..., :-1]
@@ -33,24 +40,6 @@ class Output(NamedTuple):
     def score(self) -> Float[Tensor, "b t c"]:
         """Class activation of the attended features (BaS-Net's suppression branch): what is thresholded and teaches."""
         return self.suppressed.float().softmax(dim=2)[..., :-1]
-
-
-class CbpBranch(nn.Module):
-    """The classification-based branch: a temporal model over I3D features, a classifier and an attention."""
-
-    def __init__(self, moments: Moments, classes: int, config: Branch) -> None:
-        super().__init__()
-        self.rescale = Rescale(moments)
-        self.temporal = Temporal(len(moments[0]), config)
-        self.classify = nn.Linear(config.hidden, classes + 1)
-        self.attend = nn.Linear(config.hidden, 1)
-
-    def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Output:
-        """Class logits and attention of each snippet of a batch of CBP features."""
-        hidden = self.temporal(self.rescale(x, mask), mask)
-        logit, attention = self.classify(hidden).float(), self.attend(hidden).float().sigmoid()
-        bias = self.classify.bias
-        return Output(logit, attention[..., 0], torch.lerp(bias.expand_as(logit), logit, attention))
 
 
 class VlpBranch(nn.Module):
@@ -62,15 +51,12 @@ class VlpBranch(nn.Module):
 
     def __init__(self, moments: Moments, text: nn.Module, logit_scale: float, config: Branch) -> None:
         super().__init__()
-        self.standardise = Standardise(moments)
-        self.temporal = Temporal(len(moments[0]), config)
+        self.standardise, self.temporal = Standardise(moments), Temporal(len(moments[0]), config)
         self.residual = nn.Linear(config.hidden, len(moments[0]))
         nn.init.zeros_(self.residual.weight)
         nn.init.zeros_(self.residual.bias)
-        self.text = text
-        self.log_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
-        self.background = nn.Linear(config.hidden, 1)
-        self.attend = nn.Linear(config.hidden, 1)
+        self.text, self.log_scale = text, nn.Parameter(torch.tensor(math.log(logit_scale)))
+        self.background, self.attend = nn.Linear(config.hidden, 1), nn.Linear(config.hidden, 1)
 
     def forward(self, z: Float[Tensor, "b t e"], mask: Bool[Tensor, "b t"]) -> Output:
         """Class logits and attention of each snippet of a batch of VLP embeddings."""
@@ -81,9 +67,8 @@ class VlpBranch(nn.Module):
         with torch.autocast(z.device.type, enabled=False):  # what all images share would drown the rest in bfloat16
             class_logit = adapted @ row_ce.T / length - self.standardise.mean @ row_ce.T
         logit = torch.cat([class_logit, self.background(hidden).float()], dim=2)
-        attention = self.attend(hidden).float().sigmoid()
         bias = functional.pad(self.background.bias, (len(text), 0))
-        return Output(logit, attention[..., 0], torch.lerp(bias.expand_as(logit), logit, attention))
+        return Output.attended(logit, self.attend(hidden).float().sigmoid(), bias)
 
 
 class Vanilla(nn.Module):
@@ -102,3 +87,22 @@ class Vanilla(nn.Module):
             logit = self.logit_scale * functional.normalize(z.float(), dim=2) @ self.text.T
         logit = functional.pad(logit, (0, 1), value=-torch.inf)
         return Output(logit, torch.ones_like(logit[..., 0]), logit)
+
+
+@torch.inference_mode()
+def whole_videos(
+    branch: nn.Module, names: Iterable[str], rows: Callable[[str], np.ndarray], precision: str = "auto"
+) -> Iterator[tuple[str, Output]]:
+    """Name and output (1, t, …) of each video, float32 on the CPU; ``rows`` gives a video's features (t, d)."""
+    device = next(iter(branch.state_dict().values())).device
+    for name in names:  # a copy of its own: PyTorch warns of arrays that cannot be written
+        x = torch.from_numpy(np.array(rows(name), dtype=np.float32))[None].to(device)
+        with arithmetic(precision, device.type):
+            output = branch(x, torch.ones(x.shape[:2], dtype=torch.bool, device=device))
+        yield name, Output(*(part.float().cpu() for part in output[:3]))
+
+
+def video_level(output: Output, share: float) -> np.ndarray:
+    """Video-level class probabilities (c,) of one video: softmax of pooled suppressed logits, without background."""
+    mask = torch.ones(output.attention.shape, dtype=torch.bool)
+    return top_k_mean(output.suppressed.clamp(min=-1e4), mask, share).softmax(dim=1)[0, :-1].numpy()

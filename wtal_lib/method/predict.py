@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -12,13 +12,15 @@ from torch import nn
 from wtal_lib.data.segments import Detections
 from wtal_lib.method.batches import Batches
 from wtal_lib.method.config import Config
-from wtal_lib.method.inference import video_level, whole_videos
-from wtal_lib.method.localize import VideoScores, fused, localize, min_max
+from wtal_lib.method.localize import VideoScores, localize, min_max
+from wtal_lib.method.models import video_level, whole_videos
 from wtal_lib.method.reliability import shares
 from wtal_lib.method.schedule import Name
 
 BRANCHES = ("cbp", "vlp", "fused")
 "what is scored: each branch alone, and both as one"
+FUSIONS: dict[str, Callable[..., np.ndarray]] = {"sum": np.sum, "mean": np.mean, "product": np.prod, "max": np.max}
+"how the normalised scores of both branches become one"
 
 
 @runtime_checkable
@@ -38,7 +40,7 @@ def video_scores(
 ) -> dict[str, dict[str, VideoScores]]:
     """Scores of each branch for each video, and their fusion where there are two: by branch, then by video.
 
-    Each branch's sequences are min-max normalised as in the fusion, which is then no change of normalisation.
+    Each branch's sequences are min-max normalised over the video, alone as in the fusion, so that they compare.
     """
     scores: dict[str, dict[str, VideoScores]] = {}
     for name, branch in branches.items():
@@ -56,14 +58,19 @@ def video_scores(
 def fuse(
     branches: Sequence[VideoScores], config: Config, reliability: Mapping[Name, float] | None = None
 ) -> VideoScores:
-    """One video's scores of CBP and VLP as one: sequences by the config's fusion, all else by the weighted mean."""
+    """One video's scores of CBP and VLP as one: sequences by the config's fusion, all else by the weighted mean.
+
+    A sum or mean weighs each branch by the share that it has earned, :func:`~wtal_lib.method.reliability.shares`.
+    """
     weights = list(shares(reliability, config.earned, config.cbp_share).values())
-    cas_tc = fused([branch.cas_tc for branch in branches], config.fusion, weights)
+    cas_btc = np.stack([min_max(branch.cas_tc) for branch in branches])
+    if config.fusion in ("sum", "mean"):
+        cas_btc *= len(branches) * np.asarray(weights, dtype=cas_btc.dtype)[:, None, None]
     activation_tc, attention_t, video_c = (
         np.average([getattr(branch, name) for branch in branches], axis=0, weights=weights)
         for name in ("activation_tc", "attention_t", "video_c")
     )
-    return VideoScores(branches[0].name, activation_tc, attention_t, video_c, cas_tc)
+    return VideoScores(branches[0].name, activation_tc, attention_t, video_c, FUSIONS[config.fusion](cas_btc, axis=0))
 
 
 def detect(config: Config, batches: Batches, scores: Mapping[str, Mapping[str, VideoScores]]) -> dict[str, Detections]:

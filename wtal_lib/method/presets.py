@@ -7,15 +7,10 @@ from wtal_lib.settings import replaced, unknown
 
 DATASET_FIELDS: dict[str, dict[str, object]] = {
     "thumos14": {},
-    "activitynet12": {
-        # few, long instances: whole videos fit, more of each is action (CO2-Net, DELU: T/5 and 60 rows)
-        "training__snippets": 160,
-        "training__pool": 0.2,
-        "localize__class_threshold": 0.1,
-        # thousands of training videos in place of 200
-        "schedule__rounds": 6,
+    "activitynet12": {  # few, long instances, more of each video is action (CO2-Net, DELU: T/5); thousands of videos
+        "training__snippets": 160, "training__pool": 0.2, "localize__class_threshold": 0.1, "schedule__rounds": 6,
     },
-}
+}  # fmt: skip
 "What a dataset's statistics change, for every preset alike"
 
 PRESETS: dict[str, dict[str, object]] = {
@@ -40,9 +35,7 @@ HEADLINE_BRANCH = {"cbp": "cbp", "vlp": "vlp", "vanilla_vlp": "vlp"}
 "The branch whose scores a preset is about; the fused scores for all others"
 
 PROFILE_FIELDS: dict[str, dict[str, object]] = {
-    "full": {
-        "training__videos": 16, "training__snippets": 320, "training__threads": 0,
-    },
+    "full": {"training__videos": 16, "training__snippets": 320, "training__threads": 0},
     "quick": {},
     "ci": {
         "cbp__hidden": 32, "vlp__hidden": 32, "cbp__learning_rate": 3e-3, "vlp__learning_rate": 3e-3,
@@ -59,13 +52,9 @@ def preset(name: str, dataset: str = "thumos14", profile: str = "quick", seed: i
     Raises:
         ValueError: an unknown preset, dataset, profile or field, with the list of those there are.
     """
-    tables: list[tuple[str, str, dict[str, dict[str, object]]]] = [
-        ("dataset", dataset, DATASET_FIELDS),
-        ("profile", profile, PROFILE_FIELDS),
-        ("preset", name, PRESETS),
-    ]
     fields: dict[str, object] = {}
-    for what, key, table in tables:
+    tables = {"dataset": (dataset, DATASET_FIELDS), "profile": (profile, PROFILE_FIELDS), "preset": (name, PRESETS)}
+    for what, (key, table) in tables.items():
         if key not in table:
             raise ValueError(unknown(key, list(table), what))
         fields |= table[key]

@@ -35,56 +35,40 @@ class Confidence(NamedTuple):
     "high values of it make foreground labels"
 
 
-def class_min_max(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t c"]:
-    """Each class's scores over a video's real snippets, min-max normalised to [0, 1]; 0 for a constant class."""
-    real = mask[:, :, None]
+def evidence(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: int) -> Float[Tensor, "b t c"]:
+    """One branch's scores, smoothed over ``width`` snippets and min-max normalised to [0, 1] per video and class.
+
+    Real snippets only; 0 in the padding and for a class whose score is constant.
+    """
+    score, real = smoothed(score, mask, width), mask[:, :, None]
     low = score.masked_fill(~real, torch.inf).amin(dim=1, keepdim=True)
-    high = score.masked_fill(~real, -torch.inf).amax(dim=1, keepdim=True)
-    spread = high - low
+    spread = score.masked_fill(~real, -torch.inf).amax(dim=1, keepdim=True) - low
     known = torch.isfinite(spread) & (spread > 1e-8)
     return torch.where(known & real, (score - low) / torch.where(known, spread, 1.0), 0.0)
 
 
-def evidence(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: int) -> Float[Tensor, "b t c"]:
-    """One branch's scores, smoothed over ``width`` snippets and normalised per video and class."""
-    return class_min_max(smoothed(score, mask, width), mask)
-
-
 def confidence(
-    student: Name,
-    evidence: Mapping[Name, Float[Tensor, "..."]],
-    config: PseudoLabels,
-    shares: Mapping[Name, float],
+    student: Name, evidence: Mapping[Name, Float[Tensor, "..."]], config: PseudoLabels, shares: Mapping[Name, float]
 ) -> Confidence:
     """What a student is taught by, from the :func:`evidence` of both branches, by the rule of ``config.word``.
 
     ``teacher``: the other branch's alone (the paper). ``mean``: both branches' by their ``shares``: one that has earned
     none does not count. ``ternary``: background by CBP's, foreground by VLP's, whichever branch learns.
     """
-    if config.word == "teacher":
-        return Confidence(evidence[OTHER[student]], evidence[OTHER[student]])
     if config.word == "ternary":
         return Confidence(evidence["cbp"], evidence["vlp"])
+    if config.word == "teacher":
+        return Confidence(evidence[OTHER[student]], evidence[OTHER[student]])
     mean = shares["cbp"] * evidence["cbp"] + shares["vlp"] * evidence["vlp"]
     return Confidence(mean, mean)
 
 
 def kinds_taught(student: Name, config: PseudoLabels) -> tuple[bool, bool]:
-    """Whether a student is given background and foreground labels: with ``one`` kind, B teaches VLP background, F
-    teaches CBP foreground (the paper).
+    """Whether a student is given background and foreground labels.
+
+    With ``one`` kind, B teaches VLP background and F teaches CBP foreground (the paper).
     """
-    one = config.kinds == "one"
-    return not one or student == "vlp", not one or student == "cbp"
-
-
-def confident_background(confidence: Float[Tensor, "..."], below: float) -> Bool[Tensor, "..."]:
-    """Where the confidence lies below a low threshold."""
-    return confidence < below
-
-
-def confident_foreground(confidence: Float[Tensor, "..."], above: float) -> Bool[Tensor, "..."]:
-    """Where the confidence lies above a high threshold."""
-    return confidence > above
+    return (True, True) if config.kinds == "both" else (student == "vlp", student == "cbp")
 
 
 def label(
@@ -99,8 +83,8 @@ def label(
     Hard targets are 0 and 1, soft ones the confidence itself, at the same snippets: a snippet between the thresholds
     gets none, nor does one that is called both (``ternary``).
     """
-    background = confident_background(confidence.background, config.background_below)
-    foreground = confident_foreground(confidence.foreground, config.foreground_above)
+    background = confidence.background < config.background_below
+    foreground = confidence.foreground > config.foreground_above
     background, foreground = background & ~foreground & kinds[0], foreground & ~background & kinds[1]
     keep = (background | foreground) & mask[:, :, None] & (y > 0)[:, None, :]
     soft = torch.where(foreground, confidence.foreground, confidence.background)
@@ -112,8 +96,8 @@ def quality(
 ) -> dict[str, int]:
     """Counts of pseudo-labels against the ground truth, for the record; nothing is trained on them.
 
-    ``background`` and ``foreground`` labels given, how many of each are ``…_right``, and the ``eligible`` snippet-class
-    pairs; precision is right over given, share is given over eligible. Counts add up over batches.
+    ``background`` and ``foreground`` labels given, how many of each are ``…_right``, the ``eligible`` snippet-class
+    pairs, and those that are foreground in ``truth``. Counts add up over batches.
     """
     eligible = mask[:, :, None] & (y > 0)[:, None, :]
     positive, negative = labels.keep & (labels.target >= 0.5), labels.keep & (labels.target < 0.5)

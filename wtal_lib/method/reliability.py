@@ -11,7 +11,7 @@ from torch import nn
 
 from wtal_lib.method.batches import Batches
 from wtal_lib.method.config import Config
-from wtal_lib.method.inference import video_level, whole_videos
+from wtal_lib.method.models import video_level, whole_videos
 from wtal_lib.method.schedule import Name
 
 
@@ -19,12 +19,10 @@ def measure(config: Config, batches: Batches, branches: Mapping[Name, nn.Module]
     """Reliability in [0, 1] of each branch on the held-out training videos; 1 for both where nothing was held out."""
     if not batches.held_out:
         return dict.fromkeys(branches, 1.0)
-    y_nc = np.stack(list(batches.held_out.values())) > 0
-    measured: dict[Name, float] = {}
+    y_nc, training, measured = np.stack(list(batches.held_out.values())) > 0, config.training, {}
     for name, branch in branches.items():
-        outputs = whole_videos(branch, batches.held_out, partial(batches.rows, name), config.training.precision)
-        score_nc = np.stack([video_level(output, config.training.pool) for _, output in outputs])
-        measured[name] = label_ranking(score_nc, y_nc)
+        outputs = whole_videos(branch, batches.held_out, partial(batches.rows, name), training.precision)
+        measured[name] = label_ranking(np.stack([video_level(output, training.pool) for _, output in outputs]), y_nc)
     return measured
 
 
@@ -54,6 +52,5 @@ def claims(reliability: Mapping[Name, float] | None, earned: bool) -> dict[Name,
 def shares(reliability: Mapping[Name, float] | None, earned: bool, cbp_share: float = 0.5) -> dict[Name, float]:
     """Shares of CBP and VLP in a mean, which add up to 1: ``cbp_share`` and the rest, each by the branch's claim."""
     claim = claims(reliability, earned)
-    part: dict[Name, float] = {"cbp": cbp_share * claim["cbp"], "vlp": (1 - cbp_share) * claim["vlp"]}
-    total = sum(part.values())
-    return {name: value / total for name, value in part.items()} if total > 0 else {"cbp": 0.5, "vlp": 0.5}
+    cbp, vlp = cbp_share * claim["cbp"], (1 - cbp_share) * claim["vlp"]
+    return {"cbp": cbp / (cbp + vlp), "vlp": vlp / (cbp + vlp)} if cbp + vlp > 0 else {"cbp": 0.5, "vlp": 0.5}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,16 +18,16 @@ from torch import Tensor
 from wtal_lib.method import losses, pseudo_labels
 from wtal_lib.method.batches import Batch, Batches
 from wtal_lib.method.config import Config
-from wtal_lib.method.inference import whole_videos
+from wtal_lib.method.models import whole_videos
 from wtal_lib.method.pooling import arithmetic
-from wtal_lib.method.pseudo_labels import OTHER, Confidence
+from wtal_lib.method.pseudo_labels import OTHER, Confidence, Labels
 from wtal_lib.method.reliability import claims, measure, shares
 from wtal_lib.method.schedule import Name, Phase, alternate
 from wtal_lib.method.state import BRANCHES, State, resume, save
 
 Truth = Callable[[str], np.ndarray]
 "a video's ground truth, (t, c) bool on its snippets: read by the supervised bound and the pseudo-labels' record only"
-Teaching = dict[str, dict[str, Confidence]]
+Teaching = dict[Name, dict[str, Confidence]]
 "by taught student and video, confidences (t, k): a column a class that the video is labelled with"
 
 
@@ -60,9 +60,8 @@ def train(
                 continue
             if phase.name != "warmup" and state.reliability is None:
                 state.reliability = measure(config, batches, state.averages)
-            entry = _run_phase(config, batches, state, phase, truth, folder)
+            state.history.append(_run_phase(config, batches, state, phase, truth, folder))
             state.done = phase.index + 1
-            state.history.append(entry)
             if on_phase is not None:
                 on_phase(phase, state)
             if folder is not None:
@@ -73,58 +72,55 @@ def train(
 def _run_phase(
     config: Config, batches: Batches, state: State, phase: Phase, truth: Truth | None, folder: Path | None
 ) -> dict[str, Any]:
-    """One phase's record; its students have had ``phase.steps`` more updates."""
+    """Train the phase's students, ``phase.steps`` updates each, and return its entry in the history."""
     began, loading = time.perf_counter(), 0.0
     steps = range(phase.start, phase.start + phase.steps)
     teaching = teach(config, batches, state, phase, sorted({name for step in steps for name in batches.names(step)}))
-    seconds_teaching = time.perf_counter() - began
-    sums: dict[str, float] = {}
-    counts: dict[str, Counter[str]] = {student: Counter() for student in phase.students}
-    for student in phase.students:
-        state.evidence[student] = {}
+    teaching_done = time.perf_counter()
+    sums: dict[str, float] = defaultdict(float)
+    counts: dict[Name, Counter[str]] = {student: Counter() for student in phase.students}
+    state.evidence |= {student: {} for student in phase.students}
     for step in steps:
         asked = time.perf_counter()
         batch = batches[step]
         loading += time.perf_counter() - asked
         for student in phase.students:
-            labels, right = _labels(config, batches, student, batch, teaching.get(student), truth)
+            labels, right = _labels(config, batches, student, batch, teaching, truth)
             counts[student].update(right)
             terms = update(config, state, student, batch, labels, step)
             for name, value in terms.items():
-                sums[f"{student}.{name}"] = sums.get(f"{student}.{name}", 0.0) + value / phase.steps
-            if not all(np.isfinite(value) for value in terms.values()):
+                sums[f"{student}.{name}"] += value / phase.steps
+            if not np.isfinite(list(terms.values())).all():
                 raise FloatingPointError(_not_a_number(student, step, batch, terms, folder))
     return {
         "phase": phase.index,
         "name": phase.name,
         "updates": phase.start + phase.steps,
-        "losses": sums,
+        "losses": dict(sums),
         "pseudo_labels": {student: dict(count) for student, count in counts.items()},
         "reliability": state.reliability,
         "warnings": [f"{s}: the rule gave no label" for s in phase.taught if counts[s]["labels"] == 0],
-        "seconds_teaching": seconds_teaching,
+        "seconds_teaching": teaching_done - began,
         "seconds_loading": loading,
         "seconds": time.perf_counter() - began,
     }
 
 
-def _not_a_number(student: str, step: int, batch: Batch, terms: Mapping[str, float], folder: Path | None) -> str:
+def _not_a_number(student: Name, step: int, batch: Batch, terms: dict[str, float], folder: Path | None) -> str:
     good = f"the last good checkpoint is {folder / 'last.safetensors'}" if folder else "no checkpoint was kept"
-    return (
-        f"a loss of the {student} branch is not a number at update {step} ({dict(terms)}), videos"
-        f" {', '.join(batch.names)}; {good}. Look for extreme features in these videos, or lower the learning rate"
-    )
+    what = f"a loss of the {student} branch is not a number at update {step} ({terms}), videos {', '.join(batch.names)}"
+    return f"{what}; {good}. Look for extreme features in these videos, or lower the learning rate"
 
 
 def teach(config: Config, batches: Batches, state: State, phase: Phase, names: Sequence[str]) -> Teaching:
-    """The B and F steps' decision: confidences of the frozen teachers on whole videos, for each taught student."""
+    """Confidences by which a B or F step labels whole videos, from frozen teachers, for each taught student."""
     rule, weight = config.pseudo_labels, shares(state.reliability, config.pseudo_labels.earned)
     teaching: Teaching = {}
     for student in phase.taught:
-        heard: list[Name] = [OTHER[student]] if rule.word == "teacher" else list(BRANCHES)
-        by_branch = {branch: _evidence(config, batches, state, branch, names) for branch in heard}
+        teachers = (OTHER[student],) if rule.word == "teacher" else BRANCHES
+        known = {branch: _evidence(config, batches, state, branch, names) for branch in teachers}
         teaching[student] = {
-            name: pseudo_labels.confidence(student, {b: of[name] for b, of in by_branch.items()}, rule, weight)
+            name: pseudo_labels.confidence(student, {branch: known[branch][name] for branch in known}, rule, weight)
             for name in names
         }
     return teaching
@@ -136,61 +132,55 @@ def _evidence(
     """Evidence of a branch's running mean for the labelled classes of whole videos; cached until the branch trains."""
     cache, width = state.evidence[branch], round(config.pseudo_labels.smoothing / batches.grid.step)
     new = [name for name in names if name not in cache]
-    outputs = whole_videos(state.averages[branch], new, partial(batches.rows, branch), config.training.precision)
-    for name, output in outputs:
+    rows = partial(batches.rows, branch)
+    for name, output in whole_videos(state.averages[branch], new, rows, config.training.precision):
         score_1tk = output.score()[:, :, batches.labelled(name)]
         cache[name] = pseudo_labels.evidence(score_1tk, torch.ones(score_1tk.shape[:2], dtype=torch.bool), width)[0]
     return cache
 
 
 def _labels(
-    config: Config,
-    batches: Batches,
-    student: Name,
-    batch: Batch,
-    teaching: Mapping[str, Confidence] | None,
-    truth: Truth | None,
-) -> tuple[pseudo_labels.Labels | None, dict[str, int]]:
+    config: Config, batches: Batches, student: Name, batch: Batch, teaching: Teaching, truth: Truth | None
+) -> tuple[Labels | None, dict[str, int]]:
     """The labels that the student learns from beside the video labels, and their counts against the ground truth."""
-    if teaching is None and not config.training.supervised:
+    if student not in teaching and not config.training.supervised:
         return None, {}
-    columns = [batches.labelled(name) for name in batch.names]
     real = None
     if truth is not None:
-        real = _drawn(batch, columns, [truth(name)[:, k] for name, k in zip(batch.names, columns, strict=True)]) > 0
-    if teaching is None:
+        real = _drawn(batches, batch, lambda name: truth(name)[:, batches.labelled(name)]) > 0
+    if config.training.supervised:
         assert real is not None
-        return pseudo_labels.Labels(real.float(), batch.mask[:, :, None] & (batch.y > 0)[:, None, :]), {}
-    background, foreground = (
-        _drawn(batch, columns, [teaching[name][i].numpy() for name in batch.names]) for i in range(2)
-    )
+        return Labels(real.float(), batch.mask[:, :, None] & (batch.y > 0)[:, None, :]), {}
+    given = teaching[student]
+    background = _drawn(batches, batch, lambda name: given[name].background.numpy())
+    foreground = _drawn(batches, batch, lambda name: given[name].foreground.numpy())
     kinds = pseudo_labels.kinds_taught(student, config.pseudo_labels)
     labels = pseudo_labels.label(Confidence(background, foreground), batch.mask, batch.y, config.pseudo_labels, kinds)
     counts = {} if real is None else pseudo_labels.quality(labels, real, batch.mask, batch.y)
     return labels, {"labels": int(labels.keep.sum()), **counts}
 
 
-def _drawn(batch: Batch, columns: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> Float[Tensor, "b t c"]:
-    """Whole videos' rows (t, k) of some classes at the positions that a batch drew; zeros for all other classes."""
+def _drawn(batches: Batches, batch: Batch, rows: Callable[[str], np.ndarray]) -> Float[Tensor, "b t c"]:
+    """Whole videos' rows (t, k) of their own classes at the positions that a batch drew; zeros for all others."""
     drawn = np.zeros((*batch.mask.shape, batch.y.shape[1]), dtype=np.float32)
-    index_bt, length_b = batch.index.numpy(), batch.mask.sum(dim=1).tolist()
-    for i, length in enumerate(length_b):
-        drawn[i, :length, columns[i]] = rows[i][index_bt[i, :length]].T
+    for i, name in enumerate(batch.names):
+        index_t = batch.index[i, batch.mask[i]].numpy()
+        drawn[i, : len(index_t), batches.labelled(name)] = rows(name)[index_t].T
     return torch.from_numpy(drawn)
 
 
 def update(
-    config: Config, state: State, student: Name, batch: Batch, labels: pseudo_labels.Labels | None, step: int
+    config: Config, state: State, student: Name, batch: Batch, labels: Labels | None, step: int
 ) -> dict[str, float]:
     """The terms of one update of one branch, after which its weights and their running mean have moved."""
     branch, optimizer = state.branches[student].train(), state.optimizers[student]
     device = next(branch.parameters()).device
-    _seed((config.seed, BRANCHES.index(student), step), device)
+    random = int(np.random.SeedSequence((config.seed, BRANCHES.index(student), step)).generate_state(1)[0])
+    (torch.cuda if device.type == "cuda" else torch.default_generator).manual_seed(random)
     mask, y = batch.mask.to(device), batch.y.to(device)
     with arithmetic(config.training.precision, device.type):
         output = branch((batch.x if student == "cbp" else batch.z).to(device), mask)
-    video_label_terms = getattr(branch, "video_label_terms", losses.video_label_terms)
-    terms = video_label_terms(output, mask, y, config.training.pool)
+    terms = getattr(branch, "video_label_terms", losses.video_label_terms)(output, mask, y, config.training.pool)
     if labels is not None:
         target, keep = labels.target.to(device), labels.keep.to(device)
         term = losses.distillation(output, target, keep, y, config.pseudo_labels.into)
@@ -208,20 +198,11 @@ def update(
 
 
 def _claim(config: Config, state: State, student: Name) -> float:
-    """The weight that those who teach a student have earned: a mean of both branches holds their shares already."""
-    rule = config.pseudo_labels
-    if config.training.supervised or rule.word == "mean":
+    """The weight that those who teach a student have earned; a mean of both branches holds their shares already."""
+    if config.training.supervised or config.pseudo_labels.word == "mean":
         return 1.0
-    claim = claims(state.reliability, rule.earned)
-    return claim[OTHER[student]] if rule.word == "teacher" else min(claim.values())
-
-
-def _seed(key: tuple[int, ...], device: torch.device) -> None:
-    """Make the device's random numbers depend on ``key`` alone; ``torch.manual_seed`` takes 0.6 ms for this."""
-    number = int(np.random.SeedSequence(key).generate_state(1)[0])
-    torch.default_generator.manual_seed(number)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(number)
+    claim = claims(state.reliability, config.pseudo_labels.earned)
+    return claim[OTHER[student]] if config.pseudo_labels.word == "teacher" else min(claim.values())
 
 
 @contextmanager

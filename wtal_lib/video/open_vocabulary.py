@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
+from wtal_lib.data import checkpoint
 from wtal_lib.data.annotations import find_annotations
 from wtal_lib.data.datasets import DATASETS, get_dataset
 from wtal_lib.data.features import Features, find_pack
 from wtal_lib.data.files import read_array, read_json
 from wtal_lib.data.segments import Detections, Grid, resampled
 from wtal_lib.data.vlp_pack import REMEDY, read_meta, read_text_rows
-from wtal_lib.method import checkpoint
 from wtal_lib.method.config import Config
 from wtal_lib.method.heads import head
 from wtal_lib.method.localize import VideoScores, localize, min_max
@@ -26,6 +26,7 @@ from wtal_lib.method.models import Vanilla, VlpBranch
 from wtal_lib.method.predict import video_scores
 from wtal_lib.method.presets import preset
 from wtal_lib.method.schedule import Name
+from wtal_lib.method.state import BRANCHES
 from wtal_lib.method.text import TextResidual
 from wtal_lib.settings import from_dict
 from wtal_lib.video.text import learner_for
@@ -102,29 +103,25 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
     if not (run / "record.json").is_file():
         raise FileNotFoundError(f"no finished run in {run}: expected the record.json that `wtal run` writes there")
     config = from_dict(Config, read_json(run / "record.json", "the record of a run", "run it again")["config"])
-    tensors, content = checkpoint.read(run / "last.safetensors")
-    part: dict[str, dict[str, Tensor]] = {"cbp": {}, "vlp": {}}
-    for key, value in tensors.items():
-        name, average, rest = key.partition(".average.")
-        if average:
-            part[name][rest] = value
+    groups, content = checkpoint.read(run / "last.safetensors")
+    weights = {name: groups[f"{name}.average"] for name in BRANCHES}
     width = content["width"]
     if width["vlp"] != pack.meta["embed_dim"]:
         has = pack.meta["embed_dim"]
         raise ValueError(f"{run} was trained on embeddings of width {width['vlp']}, {pack.path} has {has}")
     classes = get_dataset(config.dataset).classes
     if config.prompts == "context":
-        context = [len(part["vlp"].get(f"text.context{side}", ())) for side in ("", "_after")]
+        context = [len(weights["vlp"].get(f"text.context{side}", ())) for side in ("", "_after")]
         text: nn.Module = learner_for(pack.meta, classes, prefix="", before=context[0], after=context[1])
     else:
-        text = TextResidual(part["vlp"]["text.text_ce"])
+        text = TextResidual(weights["vlp"]["text.text_ce"])
     moments = {name: (np.zeros(of), np.ones(of)) for name, of in width.items()}  # placeholders of the right width
     branches: dict[Name, nn.Module] = {
         "cbp": head(config.cbp.head)(moments["cbp"], len(classes), config.cbp),
         "vlp": VlpBranch(moments["vlp"], text, 1.0, config.vlp),
     }
     for name, branch in branches.items():
-        branch.load_state_dict(part[name])
+        branch.load_state_dict(weights[name])
         branch.eval().requires_grad_(False)
     return Scorer(branches, classes, config, content["reliability"])
 

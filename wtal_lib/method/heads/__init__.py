@@ -8,7 +8,7 @@ from typing import Any
 from wtal_lib.settings import unknown
 
 HEADS = {
-    "conv": "wtal_lib.method.models:CbpBranch",
+    "conv": "wtal_lib.method.heads.conv:CbpBranch",
     "cola": "wtal_lib.method.heads.cola:Cola",
     "co2net": "wtal_lib.method.heads.co2net:CO2Net",
 }
