@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
 from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.segments import union
-from wtal_lib.method import predict, pseudo_labels, trainer
+from wtal_lib.method import predict, trainer
 from wtal_lib.method.config import Config
 from wtal_lib.method.schedule import Phase, alternate
 from wtal_lib.method.state import State, fresh
@@ -78,9 +77,8 @@ def labels(
     confidence_t: Float[np.ndarray, " t"], config: Config
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
     """Which snippets a confidence labels as background and which as foreground, by the config's thresholds."""
-    confidence, limits = torch.from_numpy(confidence_t), config.pseudo_labels
-    background = pseudo_labels.confident_background(confidence, limits.background_below)
-    return background.numpy(), pseudo_labels.confident_foreground(confidence, limits.foreground_above).numpy()
+    limits = config.pseudo_labels
+    return confidence_t < limits.background_below, confidence_t > limits.foreground_above
 
 
 def curves(task: Task, scores: Mapping[str, ByVideo], video: str, c: int) -> dict[str, Float[np.ndarray, " _"]]:
