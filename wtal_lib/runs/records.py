@@ -97,7 +97,12 @@ def code_state(root: Path) -> dict[str, Any]:
 
 
 METHOD = (
-    "data/segments", "method/config", "method/pooling", "method/losses", "method/layers", "method/models", "method/heads/__init__", "method/heads/conv", "method/heads/cola", "method/heads/co2net", "method/heads/contrast", "method/pseudo_labels", "method/schedule", "method/trainer", "method/state", "method/batches", "method/reliability", "method/predict", "method/localize", "data/proposals", "score/metrics", "score/matching", "score/completeness", "data/datasets", "simulate/packs", "simulate/structure", "simulate/timeline", "simulate/modalities", "simulate/knobs",
+    "data/segments", "method/config", "method/pooling", "method/losses", "method/layers", "method/models",
+    "method/heads/__init__", "method/heads/conv", "method/heads/cola", "method/heads/co2net", "method/heads/contrast",
+    "method/pseudo_labels", "method/schedule", "method/trainer", "method/state", "method/batches",
+    "method/reliability", "method/predict", "method/localize", "data/proposals", "score/metrics", "score/matching",
+    "score/completeness", "data/datasets", "simulate/packs", "simulate/structure", "simulate/timeline",
+    "simulate/modalities", "simulate/knobs",
 )  # fmt: skip
 "modules that a run's numbers come out of"
 

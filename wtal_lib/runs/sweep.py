@@ -76,7 +76,8 @@ def sweep(
     depend on how many cores there are. ``progress`` is called whenever a run is done; ``print`` will do.
 
     Raises:
-        ValueError, FileNotFoundError: as :func:`wtal_lib.runs.sources.open_data`; as :func:`wtal_lib.parallel.completed`.
+        ValueError, FileNotFoundError: as :func:`wtal_lib.runs.sources.open_data` or
+            :func:`wtal_lib.parallel.completed`.
         PermissionError: something is to be computed and ``folder`` cannot be written.
     """
     jobs = _jobs(tasks, folder.resolve(), device)
