@@ -33,6 +33,7 @@ def papermill(name: str, out: Path, *, folder: str = ".", **given: object) -> su
     for key, value in given.items():
         command += ["-p", key, str(value)]
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
+    environment["WTAL_CACHE"] = str(out.parent / "cache")
     command += ["--no-progress-bar", "--no-request-save-on-cell-execute"]
     return subprocess.run(command, cwd=ROOT / folder, env=environment, capture_output=True, text=True, timeout=1800)
 
@@ -113,6 +114,7 @@ def test_a_cluster_that_loses_a_worker_computes_all_that_the_ablation_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WTAL_DATA", str(tmp_path / "no data"))
+    monkeypatch.setenv("WTAL_CACHE", str(tmp_path / "cache"))
     (tmp_path / "grid.yaml").write_text(GRID)
     results = tmp_path / "results"
     with socket.socket() as free:
@@ -124,7 +126,7 @@ def test_a_cluster_that_loses_a_worker_computes_all_that_the_ablation_needs(
         while socket.socket().connect_ex(("127.0.0.1", port)):
             time.sleep(0.05)
         sweep = subprocess.Popen([*command, "--scheduler", f"tcp://127.0.0.1:{port}"], cwd=ROOT)
-        while not list(results.rglob("runs/*/record.json")):
+        while not list(results.rglob("runs/*.json")):
             assert sweep.poll() is None
             time.sleep(0.05)
         workers[1].kill()
@@ -132,8 +134,8 @@ def test_a_cluster_that_loses_a_worker_computes_all_that_the_ablation_needs(
     finally:
         for process in workers:
             process.kill()
-    computed = {path: path.stat().st_mtime_ns for path in results.rglob("runs/*/record.json")}
+    computed = {path: path.stat().st_mtime_ns for path in results.rglob("runs/*.json")}
     done = papermill("03_ablation", tmp_path / "out.ipynb", seeds="[0]")
     assert done.returncode == 0, done.stderr[-3000:]
     assert_whole(tmp_path / "out.ipynb", "thumos14", "03_ablation")
-    assert {path: path.stat().st_mtime_ns for path in results.rglob("runs/*/record.json")} == computed
+    assert {path: path.stat().st_mtime_ns for path in results.rglob("runs/*.json")} == computed
