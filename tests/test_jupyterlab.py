@@ -76,7 +76,7 @@ def answers(address: str) -> bool:
 
 
 def wait_for(holds: Any, otherwise: str, every: float = 1.0) -> None:
-    """Nothing, as soon as something holds."""
+    """Wait until something holds."""
     end = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < end, otherwise

@@ -230,7 +230,7 @@ def test_a_cluster_that_loses_a_worker_and_its_scheduler_gives_the_same_bits(
 
 
 def when(condition: Any) -> None:
-    """Nothing, once a condition holds."""
+    """Wait until a condition holds."""
     end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
