@@ -107,6 +107,19 @@ def test_the_page_lists_question_claims_figures_and_tables_of_each_study(tmp_pat
     assert "Real data" not in text
 
 
+def test_drawn_annotations_leave_the_committed_page_alone_and_have_one_of_their_own(tmp_path: Path) -> None:
+    results = made(tmp_path)
+    before = page(results)
+    shutil.copytree(results / "simulated", results / "drawn")
+    gallery.write(results, tmp_path / "notebooks")
+    assert page(results) == before
+    own = page(results / "drawn")
+    assert "## Simulated features, drawn annotations · THUMOS14" in own
+    links = re.findall(r"\]\(([^)#]+)\)", own)
+    assert links
+    assert not [link for link in links if not (results / "drawn" / link).is_file()]
+
+
 def test_a_claim_that_does_not_hold_is_seen(tmp_path: Path) -> None:
     claims = [{"claim": "pigs fly", "holds": False}]
     assert "- **does not hold**: pigs fly" in page(made(tmp_path, claims=claims))

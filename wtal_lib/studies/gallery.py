@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,30 +32,35 @@ SOURCES = {
     "random-weights": ("Real videos, random weights", _RANDOM),
 }
 "Folders of results by what they rest on: heading, and what must be said below it"
+KEPT = tuple(source for source in SOURCES if source != "drawn")
+"Those that are committed; what rests on drawn annotations is made anew wherever no annotations are found"
 
 
 def write(results: Path, notebooks: Path) -> None:
-    """Write the page of all records below ``results``, unless somebody else's page is there."""
-    page = results / "README.md"
-    if not page.is_file() or "written by `wtal_lib" in page.read_text(encoding="utf-8", errors="replace"):
-        with replacing(page) as file:
-            file.write(markdown(results, notebooks).encode())
+    """Write the page of the records below ``results`` and, where there are any, one of those over drawn annotations,
+    which are kept apart from it; a page that somebody else wrote stays as it is.
+    """
+    for page, sources in ((results / "README.md", KEPT), (results / "drawn/README.md", ("drawn",))):
+        ours = not page.is_file() or "written by `wtal_lib" in page.read_text(encoding="utf-8", errors="replace")
+        if page.parent.is_dir() and ours:
+            with replacing(page) as file:
+                file.write(markdown(results, notebooks, sources).encode())
 
 
-def markdown(results: Path, notebooks: Path) -> str:
+def markdown(results: Path, notebooks: Path, sources: Sequence[str] = KEPT) -> str:
     """The page: by source and dataset, each notebook's question, claims with verdict, figures and tables."""
-    parts = [OPENING]
-    for (source, dataset), group in itertools.groupby(studies(results), lambda one: one[0].parts[-3:-1]):
+    parts, base = [OPENING], results / "drawn" if sources == ("drawn",) else results
+    for (source, dataset), group in itertools.groupby(studies(results, sources), lambda one: one[0].parts[-3:-1]):
         title = DATASETS[dataset].title if dataset in DATASETS else dataset
         parts += [f"## {SOURCES[source][0]} · {title}\n", SOURCES[source][1]]
-        parts += [_study(results, folder, record, notebooks) for folder, record in group]
+        parts += [_study(base, folder, record, notebooks) for folder, record in group]
     return "\n".join(part for part in parts if part)
 
 
-def studies(results: Path) -> list[tuple[Path, dict[str, Any] | None]]:
+def studies(results: Path, sources: Sequence[str] = tuple(SOURCES)) -> list[tuple[Path, dict[str, Any] | None]]:
     """Folder and record of every notebook below ``results``, by source and name; no record where it is damaged."""
     found: list[tuple[Path, dict[str, Any] | None]] = []
-    for path in (path for source in SOURCES for path in sorted(results.glob(f"{source}/*/[0-9][0-9]_*/record.json"))):
+    for path in (path for source in sources for path in sorted(results.glob(f"{source}/*/[0-9][0-9]_*/record.json"))):
         try:
             found.append((path.parent, records.read_record(path)))
         except ValueError:
@@ -63,8 +68,8 @@ def studies(results: Path) -> list[tuple[Path, dict[str, Any] | None]]:
     return found
 
 
-def _study(results: Path, folder: Path, record: Mapping[str, Any] | None, notebooks: Path) -> str:
-    place = folder.relative_to(results).as_posix()
+def _study(base: Path, folder: Path, record: Mapping[str, Any] | None, notebooks: Path) -> str:
+    place = folder.relative_to(base).as_posix()
     question = re.match(r"# (.*)", "".join(notebook_cells(notebooks / f"{folder.name}.ipynb", "markdown")))
     head = f"### {question[1] if question else folder.name}\n"
     if record is None:
