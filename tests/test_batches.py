@@ -18,7 +18,7 @@ from wtal_lib.data.segments import I3D_GRID
 
 
 def batches(
-    tmp_path: Path, data: Annotations, rows: int = 25, vlp: dict[str, np.ndarray] | None = None, **named: int
+    tmp_path: Path, data: Annotations, rows: int = 25, vlp: dict[str, np.ndarray] | None = None, **named: float
 ) -> Batches:
     """Batches over a W-TALC pack and a CLIP pack whose rows tell video and snippet."""
     root, cache = tmp_path / "data", tmp_path / "cache"
@@ -49,6 +49,35 @@ def test_every_training_video_comes_once_an_epoch(tmp_path: Path) -> None:
     for epoch in range(6):
         assert Counter(names[6 * epoch : 6 * epoch + 6]) == Counter(video.name for video in data.subset("train"))
     assert len({tuple(names[6 * epoch : 6 * epoch + 6]) for epoch in range(6)}) > 1
+
+
+def test_a_fold_is_held_out_of_the_warm_up_alone(tmp_path: Path) -> None:
+    data = made.annotations(30)  # twenty of them for training, six or seven of each class
+    drawn = batches(tmp_path, data, videos=4, held_out=0.3, warmup=10)
+    early = Counter(name for step in range(10) for name in drawn.names(step))
+    held = set(drawn.held_out)
+    assert len(held) == 6
+    assert not held & set(early)
+    assert set(early) | held == set(drawn.training)
+    assert {label for name in early for label in data.videos[name].labels} == set(data.classes)
+    for name, y in drawn.held_out.items():
+        assert np.flatnonzero(y).tolist() == drawn.labelled(name).tolist()
+    first = Counter(name for step in range(10, 15) for name in drawn.names(step))
+    assert first == Counter(drawn.training), "the first epoch after the warm-up has every video once"
+    again = batches(tmp_path, data, videos=7, held_out=0.3, warmup=3, seed=5)
+    assert list(again.held_out) == list(drawn.held_out), "the fold is the same for every seed and batch"
+
+
+def test_every_class_keeps_a_video_and_small_sets_hold_none_out(tmp_path: Path) -> None:
+    data = made.annotations(9)  # six for training, two of each class
+    rare = replace(data.videos["video_validation_0000002"], labels=("Diving",), instance_labels=("Diving",))
+    one = replace(data, videos=data.videos | {rare.name: rare})  # LongJump has a single video left
+    drawn = batches(tmp_path, one, held_out=0.9, warmup=10)
+    assert 0 < len(drawn.held_out) <= 3
+    left = set(drawn.training) - set(drawn.held_out)
+    assert {label for name in left for label in one.videos[name].labels} == set(data.classes)
+    assert not batches(tmp_path / "few", made.annotations(6), held_out=0.9, warmup=10).held_out  # four for training
+    assert not batches(tmp_path, data, held_out=0.0, warmup=10).held_out
 
 
 def test_a_long_video_gives_one_snippet_of_each_bin_at_the_same_moments(tmp_path: Path) -> None:
@@ -88,7 +117,7 @@ def test_short_videos_are_padded_with_zeros_under_the_mask(tmp_path: Path) -> No
     assert batch.mask.sum(dim=1).tolist() == [9 if j == i else 25 for j in range(4)]
     for padded in (batch.x[i, 9:], batch.z[i, 9:], batch.index[i, 9:]):
         assert not padded.any()
-    x, z = drawn.whole(names[0])
+    x, z = (drawn.rows(kind, names[0]) for kind in ("cbp", "vlp"))
     assert (len(x), len(z)) == (9, 9)
 
 
@@ -121,14 +150,8 @@ def test_vlp_features_at_another_rate_come_on_the_grid_of_cbp(tmp_path: Path) ->
     batch = drawn[0]
     first = batch.z[:, :, 0] - batch.z[:, :1, 0]
     torch.testing.assert_close(first, (torch.arange(25) * 6.4).expand(4, -1), rtol=0, atol=0.1)
-    x, z = drawn.whole(next(iter(data.videos)))
+    x, z = (drawn.rows(kind, next(iter(data.videos))) for kind in ("cbp", "vlp"))
     assert (len(x), len(z)) == (25, 25)
-
-
-def test_moments_are_those_of_the_packs(tmp_path: Path) -> None:
-    drawn = batches(tmp_path, made.annotations(6))
-    np.testing.assert_array_equal(drawn.moments("vlp")[0], drawn.vlp.moments[0])
-    assert drawn.moments("cbp")[1].shape == (4,)
 
 
 def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:

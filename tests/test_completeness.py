@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wtal_lib.data.segments import Detections, Grid, GroundTruth
-from wtal_lib.score.completeness import activated, completeness, covered, shares
+from wtal_lib.score.completeness import activated, completeness, covered, outcomes, shares
 
 NAMES, CLASSES = ("a", "b"), ("jump", "throw")
 
@@ -126,3 +126,9 @@ def test_what_cannot_be_meant_is_refused():
         shares(found, truth, margin=-1)
     with pytest.raises(ValueError, match="a: expected a column for each of 2 classes, got 3"):
         activated({"a": np.zeros((4, 3))}, 0.5, Grid(fps=1, stride=1), CLASSES)
+
+
+def test_outcomes_count_the_snippets_of_the_classes_that_occur() -> None:
+    cas = {"a": np.array([[0.9, 1.0], [0.9, 1.0], [0.1, 0.0], [0.2, 1.0]]), "b": np.array([[0.0, 0.5]])}
+    truth = {"a": np.array([[1, 0], [0, 0], [1, 0], [0, 0]], bool), "b": np.array([[0, 1]], bool)}
+    assert outcomes(cas, truth, 0.5) == pytest.approx({"TP": 0.4, "FN": 0.2, "FP": 0.2, "TN": 0.2})

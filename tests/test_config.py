@@ -13,7 +13,7 @@ from wtal_lib.settings import Positive, PositiveInt, Share, check, coerced, dige
 
 
 def test_a_config_survives_json():
-    config = preset("literal", "activitynet12", seed=3)
+    config = preset("paper", "activitynet12", seed=3)
     assert from_dict(Config, json.loads(json.dumps(to_dict(config)))) == config
 
 
@@ -100,6 +100,18 @@ def test_unknown_choices_are_refused_with_the_list(name):
     change = {"temporal": {"cbp__temporal": "lstm"}, "schedule": {"schedule__kind": "both"}}[name]
     with pytest.raises(ValueError, match="must be one of"):
         replaced(Config(), **change)
+
+
+def test_the_named_rules_are_what_they_are_called():
+    rules = {name: preset(name).pseudo_labels for name in ("paper", "mutual", "consensus", "ternary")}
+    assert {name: (rule.word, rule.kinds, rule.into) for name, rule in rules.items()} == {
+        "paper": ("teacher", "one", "activation"),
+        "mutual": ("teacher", "both", "activation"),
+        "consensus": ("mean", "both", "activation"),
+        "ternary": ("ternary", "both", "activation"),
+    }
+    assert [name for name, rule in rules.items() if rule.earned] == ["mutual", "consensus", "ternary"]
+    assert replaced(preset("full"), preset="mutual") == preset("mutual")
 
 
 def test_every_preset_gives_each_branch_equally_many_updates():

@@ -10,9 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from wtal_lib.data.proposals import oic, proposals, upsampled
 from wtal_lib.data.segments import I3D_GRID, Grid
-from wtal_lib.method.config import Localize
-from wtal_lib.method.localize import VideoScores, fused, localize, min_max, oic, proposals, selected, upsampled
+from wtal_lib.method.config import Config, Localize
+from wtal_lib.method.localize import VideoScores, localize, min_max, selected
+from wtal_lib.method.predict import fuse
+from wtal_lib.settings import replaced
 
 SECONDS = Grid(fps=1, stride=1)
 PLAIN = Localize(thresholds=1, low=0.5, high=0.5, nms="none", video_weight=0.0)
@@ -190,10 +193,25 @@ def test_normalised_scores_span_0_to_1_and_keep_the_order_of_classes():
     score = np.array([[0.25, 0.5], [0.75, 0.25]])
     assert min_max(score).tolist() == [[0.0, 0.5], [1.0, 0.0]]
     assert min_max(np.full((2, 2), 0.7)).tolist() == [[0, 0], [0, 0]]
-    assert fused([score, score]).tolist() == [[0.0, 1.0], [2.0, 0.0]]
-    assert fused([score, np.zeros((2, 2))], "mean").tolist() == [[0.0, 0.25], [0.5, 0.0]]
-    assert fused([score, np.zeros((2, 2))], "sum", (0.25, 0.75)).tolist() == [[0.0, 0.25], [0.5, 0.0]]
-    assert fused([score, score], "max", (0.25, 0.75)).tolist() == fused([score], "max").tolist()
+
+
+@pytest.mark.parametrize(
+    ("how", "share", "expected"),
+    [
+        ("sum", 0.5, [[0.0, 1.5], [2.0, 0.0]]),
+        ("mean", 0.5, [[0.0, 0.75], [1.0, 0.0]]),
+        ("sum", 0.25, [[0.0, 1.75], [2.0, 0.0]]),  # 2 x (0.25 x 0.5 + 0.75 x 1)
+        ("mean", 0.25, [[0.0, 0.875], [1.0, 0.0]]),
+        ("max", 0.25, [[0.0, 1.0], [1.0, 0.0]]),
+        ("product", 0.25, [[0.0, 0.5], [1.0, 0.0]]),
+    ],
+)
+def test_fusions_of_normalised_scores_by_hand(how, share, expected):
+    one, other = np.array([[0.25, 0.5], [0.75, 0.25]]), np.array([[2.0, 4.0], [4.0, 2.0]])
+    both = [VideoScores("v", score, np.ones(2), np.ones(2)) for score in (one, other)]
+    found = fuse(both, Config(fusion=how, cbp_share=share))
+    assert found.cas_tc.tolist() == expected
+    assert found.activation_tc == pytest.approx(share * one + (1 - share) * other)
 
 
 def test_unusable_scores_are_refused_with_the_name_of_the_video():
@@ -206,8 +224,8 @@ def test_unusable_scores_are_refused_with_the_name_of_the_video():
         localize([good, good], Localize(), I3D_GRID, ["a"])
     with pytest.raises(ValueError, match=r"high must lie in \[0, 1\], got 95: it is a share, not a percent"):
         Localize(high=95)
-    with pytest.raises(ValueError, match="choose one of sum, mean, product, max"):
-        fused([good.activation_tc], "average")
+    with pytest.raises(ValueError, match="fusion must be one of"):
+        replaced(Config(), fusion="average")
 
 
 def test_localize_works_where_no_folder_can_hold_compiled_code(tmp_path):

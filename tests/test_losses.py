@@ -7,6 +7,7 @@ import torch
 
 from wtal_lib.method import losses, pooling
 from wtal_lib.method.config import Losses
+from wtal_lib.method.models import Output
 
 
 def draw(seed=0, b=3, t=12, c=4):
@@ -16,7 +17,7 @@ def draw(seed=0, b=3, t=12, c=4):
     mask = torch.arange(t)[None, :] < torch.tensor([[t], [t // 2], [1]])
     y = torch.eye(c)[torch.tensor([0, 1, 1])]
     y[0, 2] = 1
-    return logit, attention, mask, y
+    return Output(logit, attention, logit * attention[..., None]), mask, y
 
 
 def test_top_k_mean_by_hand():
@@ -50,24 +51,30 @@ def test_a_video_without_snippets_pools_to_zero():
 
 
 def test_padding_changes_no_loss():
-    logit, attention, mask, y = draw()
+    output, mask, y = draw()
 
     def pad(x, value):
         return torch.cat([x, torch.full((x.shape[0], 5, *x.shape[2:]), value, dtype=x.dtype)], dim=1)
 
-    short = losses.video_label_terms(logit, attention, mask, y, 0.25)
-    long = losses.video_label_terms(pad(logit, 9.0), pad(attention, 0.9), pad(mask, False), y, 0.25)
+    short = losses.video_label_terms(output, mask, y, 0.25)
+    padded = Output(pad(output.logit, 9.0), pad(output.attention, 0.9), pad(output.suppressed, 9.0))
+    long = losses.video_label_terms(padded, pad(mask, False), y, 0.25)
+    assert set(short) == {"mil_orig", "mil_supp", "norm", "guide"}
     assert {name: value.item() for name, value in short.items()} == pytest.approx(
         {name: value.item() for name, value in long.items()}
     )
 
 
 def test_classes_that_nobody_sees_change_no_loss():
-    logit, attention, mask, y = draw()
-    unseen = torch.full((*logit.shape[:2], 80), -60.0)
-    more = torch.cat([logit[..., :-1], unseen, logit[..., -1:]], dim=2)
-    few = losses.video_label_terms(logit, torch.ones_like(attention), mask, y, 0.25)
-    many = losses.video_label_terms(more, torch.ones_like(attention), mask, torch.cat([y, torch.zeros(3, 80)], 1), 0.25)
+    output, mask, y = draw()
+    unseen = torch.full((*mask.shape, 80), -60.0)
+
+    def wider(logit):
+        return torch.cat([logit[..., :-1], unseen, logit[..., -1:]], dim=2)
+
+    more = Output(wider(output.logit), output.attention, wider(output.suppressed))
+    few = losses.video_label_terms(output, mask, y, 0.25)
+    many = losses.video_label_terms(more, mask, torch.cat([y, torch.zeros(3, 80)], 1), 0.25)
     for name in few:
         assert few[name].item() == pytest.approx(many[name].item(), abs=1e-5)
 
@@ -88,9 +95,8 @@ def test_cross_entropy_of_an_undecided_video_is_the_log_of_the_number_of_classes
 
 
 def test_videos_without_labels_weigh_nothing():
-    logit, attention, mask, y = draw()
-    y = torch.zeros_like(y)
-    terms = losses.video_label_terms(logit, attention, mask, y, 0.25)
+    output, mask, y = draw()
+    terms = losses.video_label_terms(output, mask, torch.zeros_like(y), 0.25)
     assert terms["mil_orig"] == 0
     assert terms["mil_supp"] == 0
 
@@ -107,6 +113,24 @@ def test_activation_logit_is_the_logit_of_the_softmax():
     logit = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(1))
     p = logit.softmax(dim=2)[..., :-1]
     assert torch.allclose(losses.activation_logit(logit), torch.logit(p), atol=1e-4)
+    far = torch.tensor([[[30.0, -40.0, 10.0, 30.0]]])  # by hand: 30 - 30, -40 - (30 + log 2), 10 - (30 + log 2)
+    expected = [0.0, -70 - math.log(2), -20 - math.log(2)]
+    assert losses.activation_logit(far)[0, 0].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("right", [1.0, 0.0])
+def test_a_confidently_wrong_snippet_keeps_its_whole_gradient(right):
+    """The logit of a clamped probability passes 8e-7 of it on here, and the snippet never learns."""
+    sign = 1 if right else -1
+    logit = torch.tensor([[[-20.0 * sign, 20.0 * sign, 0.0]]], requires_grad=True)
+    losses.activation_logit(logit)[0, 0, 0].backward()
+    assert logit.grad[0, 0, 0].item() == pytest.approx(1, abs=1e-6)
+    logit.grad = None
+    keep = torch.tensor([[[True, False]]])
+    target, y = torch.full((1, 1, 2), right), torch.tensor([[1.0, 0.0]])
+    output = Output(logit.detach(), torch.ones(1, 1), logit)
+    losses.distillation(output, target, keep, y, "activation").backward()
+    assert logit.grad[0, 0, 0].item() == pytest.approx(-sign, abs=1e-6)
 
 
 @pytest.mark.parametrize("into", ["activation", "attention", "both"])
@@ -115,14 +139,35 @@ def test_distillation_raises_foreground_and_lowers_background(into):
     raw = torch.zeros(1, 2, requires_grad=True)
     target = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
     keep = torch.tensor([[[True, False], [True, False]]])
-    losses.distillation(logit, raw.sigmoid(), target, keep, into).backward()
+    output = Output(torch.zeros(1, 2, 3), raw.sigmoid(), logit)
+    losses.distillation(output, target, keep, torch.tensor([[1.0, 0.0]]), into).backward()
+    for name, gradient in (("attention", raw.grad), ("activation", logit.grad)):
+        assert (gradient is not None) == (into in (name, "both"))
     moved = raw.grad[0] if into == "attention" else logit.grad[0, :, 0]
     assert moved[0] < 0 < moved[1]
 
 
+@pytest.mark.parametrize(
+    ("keep", "target", "gradient"),
+    [
+        ([True, False, False], [0.0, 0.0, 0.0], 0.0),  # A is background, B undecided: it may be B's foreground
+        ([True, True, False], [0.0, 0.0, 0.0], 0.5),  # both are background: sigmoid(0) - 0
+        ([True, True, False], [0.0, 1.0, 0.0], -0.5),  # B is foreground: sigmoid(0) - 1
+        ([False, True, False], [0.0, 1.0, 0.0], -0.5),
+        ([False, False, False], [0.0, 0.0, 0.0], 0.0),
+    ],
+)
+def test_attention_is_taught_background_only_where_every_labelled_class_is(keep, target, gradient):
+    raw = torch.zeros(1, 1, requires_grad=True)
+    output = Output(torch.zeros(1, 1, 4), raw.sigmoid(), torch.zeros(1, 1, 4))
+    y = torch.tensor([[1.0, 1.0, 0.0]])
+    losses.distillation(output, torch.tensor([[target]]), torch.tensor([[keep]]), y, "attention").backward()
+    assert raw.grad.item() == pytest.approx(gradient, abs=1e-5)
+
+
 def test_total_adds_each_term_by_its_own_weight():
-    terms = {"mil_orig": torch.tensor(2.0), "distill": torch.tensor(3.0)}
-    assert losses.total(terms, Losses(mil_orig=0.5, distill=2.0)) == 7.0
+    terms = {"mil_orig": torch.tensor(2.0), "distill": torch.tensor(3.0), "snico": torch.tensor(0.5)}
+    assert losses.total(terms, Losses(mil_orig=0.5, distill=2.0)) == 7.5  # a head's own term is weighted already
 
 
 def test_smoothing_is_a_mean_over_real_neighbours():

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from wtal_lib.method.config import Branch
-from wtal_lib.method.models import CbpBranch, Convolution, Gate, Vanilla, VlpBranch
+from wtal_lib.method.heads.conv import CbpBranch
+from wtal_lib.method.layers import POSITIONS, Convolution, Gate
+from wtal_lib.method.models import Vanilla, VlpBranch
 
 KINDS = ["conv", "transformer", "none"]
 
@@ -30,10 +33,11 @@ def cbp(kind="conv", mean=0.0, deviation=1.0, classes=4):
     return CbpBranch(moments, classes, Branch(hidden=8, temporal=kind)).eval()
 
 
-def vlp(classes=4):
-    text = nn.functional.normalize(features(3, 1, classes)[0], dim=1)
+def vlp(classes=4, kind="conv", deviation=(1.0,) * 6):
+    text = functional.normalize(features(3, 1, classes)[0], dim=1)
     torch.manual_seed(0)
-    return VlpBranch((np.zeros(6), np.ones(6)), Rows(text), 20.0, Branch(hidden=8)).eval(), text
+    moments = np.zeros(6), np.array(deviation)
+    return VlpBranch(moments, Rows(text), 20.0, Branch(hidden=8, temporal=kind)).eval(), text
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -46,18 +50,73 @@ def test_padding_changes_nothing_that_is_real(kind):
     assert torch.allclose(short.attention, long.attention[:, :9], atol=1e-5)
 
 
-def test_the_scale_and_offset_of_a_pack_do_not_matter():
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_vlp_branch_sees_no_padding_either(kind):
+    z, mask = features(), torch.ones(2, 9, dtype=torch.bool)
+    padded, longer = functional.pad(z, (0, 0, 0, 4), value=50.0), functional.pad(mask, (0, 4))
+    branch, _ = vlp(kind=kind)
+    nn.init.normal_(branch.residual.weight)
+    short, long = branch(z, mask), branch(padded, longer)
+    for one, other in zip(short[:3], long[:3], strict=True):
+        assert torch.allclose(one, other[:, :9], atol=1e-5)
+
+
+def test_the_scale_of_a_cbp_pack_does_not_matter():
     x, mask = features(), torch.ones(2, 9, dtype=torch.bool)
-    as_is, scaled = cbp()(x, mask), cbp(mean=0.3, deviation=0.01)(0.01 * x + 0.3, mask)
+    as_is, scaled = cbp(mean=0.6, deviation=0.8)(x, mask), cbp(mean=0.006, deviation=0.008)(0.01 * x, mask)
     assert torch.allclose(as_is.logit, scaled.logit, atol=1e-4)
+    assert cbp(mean=0.6, deviation=0.8).rescale.factor == pytest.approx(1)  # 1 / sqrt(0.36 + 0.64)
+    assert cbp(mean=0.0, deviation=0.0).rescale.factor == 0
 
 
-def test_a_dimension_that_never_varies_is_ignored():
-    branch = CbpBranch((np.zeros(6), np.array([1.0, 1, 1, 1, 1, 0])), 4, Branch(hidden=8)).eval()
+def test_a_vlp_dimension_that_never_varies_is_ignored():
+    branch, _ = vlp(deviation=[1.0, 1, 1, 1, 1, 0])
+    z, mask = features(), torch.ones(2, 9, dtype=torch.bool)
+    assert (branch.standardise(z, mask)[..., 5] == 0).all()
+
+
+def test_suppression_leaves_the_bias_alone_whatever_the_sign_of_a_logit():
+    """Logits times attention would raise those that are negative: background would rank above weak action."""
     x, mask = features(), torch.ones(2, 9, dtype=torch.bool)
-    other = x.clone()
-    other[..., 5] = 1e6
-    assert torch.equal(branch(x, mask).logit, branch(other, mask).logit)
+    branch, (words, _) = cbp(), vlp()
+    with torch.no_grad():
+        for each in (branch, words):
+            each.attend.weight.zero_()
+            each.attend.bias.fill_(-1e3)
+        branch.classify.weight.abs_()  # hidden channels are never negative: every feature speaks for every class
+        branch.classify.bias[:4], words.background.bias[:] = -30.0, 3.0
+    output = branch(x, mask)
+    assert torch.equal(output.suppressed, branch.classify.bias.expand(2, 9, 5))
+    assert (output.suppressed[..., :4] < output.logit[..., :4]).float().mean() > 0.9
+    assert (output.suppressed <= output.logit).all()
+    assert (output.logit[..., :4] < 0).all(), "a product with the attention would raise them to 0"
+    assert torch.equal(words(x, mask).suppressed, torch.tensor([0.0, 0, 0, 0, 3]).expand(2, 9, 5))
+    for each in (branch, words):
+        nn.init.constant_(each.attend.bias, 1e3)
+        assert torch.allclose(each(x, mask).suppressed, each(x, mask).logit)
+
+
+def test_positions_tell_the_transformer_where_a_snippet_is():
+    """Without them its output would follow any shuffle of its input."""
+    x, mask, order = features(), torch.ones(2, 9, dtype=torch.bool), torch.randperm(9)
+    branch = cbp("transformer")
+    nn.init.normal_(branch.temporal.position)
+    gap = branch(x[:, order], mask).logit - branch(x, mask).logit[:, order]
+    assert gap.abs().max() > 0.1
+    nn.init.zeros_(branch.temporal.position)
+    assert torch.allclose(branch(x[:, order], mask).logit, branch(x, mask).logit[:, order], atol=1e-5)
+
+
+def test_a_video_longer_than_the_learned_positions_shares_them_out():
+    branch = cbp("transformer")
+    seen = []
+    branch.temporal.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    x, mask = torch.zeros(1, 2 * POSITIONS, 6), torch.ones(1, 2 * POSITIONS, dtype=torch.bool)
+    with torch.no_grad():
+        branch(x, mask)
+    expected = branch.temporal.position + branch.temporal.enter.bias
+    assert torch.allclose(seen[0][0, ::2], expected)
+    assert torch.allclose(seen[0][0, 1::2], expected)
 
 
 def test_convolution_equals_conv1d():
@@ -77,16 +136,18 @@ def test_an_untrained_vlp_branch_ranks_classes_as_vanilla_vlp_up_to_a_constant_p
 
 
 def test_vanilla_vlp_has_no_background_and_its_activations_sum_to_one():
-    z = features()
-    output = Vanilla(features(2, 1, 4)[0], 100.0)(z, torch.ones(2, 9, dtype=torch.bool))
+    output = Vanilla(features(2, 1, 4)[0], 100.0)(features(), torch.ones(2, 9, dtype=torch.bool))
     assert torch.allclose(output.activation().sum(dim=2), torch.ones(2, 9))
+    assert torch.equal(output.score(), output.activation())
     assert (output.attention == 1).all()
 
 
-def test_scores_are_activation_times_attention_and_lie_in_the_unit_interval():
+def test_scores_are_the_activation_of_the_attended_features():
     output = cbp()(features(), torch.ones(2, 9, dtype=torch.bool))
-    assert torch.equal(output.score(), output.activation() * output.attention[..., None])
-    assert ((output.score() >= 0) & (output.score() <= 1)).all()
+    score = output.score()
+    by_hand = output.suppressed.exp() / output.suppressed.exp().sum(dim=2, keepdim=True)
+    assert torch.allclose(score, by_hand[..., :4], atol=1e-6)
+    assert ((score >= 0) & (score <= 1)).all()
 
 
 def test_a_single_class_is_enough():
@@ -99,10 +160,10 @@ def test_a_gate_rectifies_keeps_the_mean_and_closes_the_padding():
     mask[:, 400:] = False
     gate = Gate(0.25)
     torch.manual_seed(0)
-    output = gate.train()(x, mask)
-    assert (output[:, 400:] == 0).all()
-    assert (output[:, :400] == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
-    assert output[:, :400].mean().item() == pytest.approx(x[:, :400].mean().item(), rel=0.01)
+    gated = gate.train()(x, mask)
+    assert (gated[:, 400:] == 0).all()
+    assert (gated[:, :400] == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert gated[:, :400].mean().item() == pytest.approx(x[:, :400].mean().item(), rel=0.01)
     assert torch.equal(gate(-x, mask), torch.zeros_like(x))
     assert torch.equal(gate.eval()(x, mask), x * mask[:, :, None])
 

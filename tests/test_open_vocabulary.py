@@ -15,8 +15,10 @@ from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import I3D_GRID, Grid
 from wtal_lib.data.vlp_pack import write_vlp_pack
 from wtal_lib.method.config import Config
-from wtal_lib.method.models import CbpBranch, VlpBranch
-from wtal_lib.method.predict import fuse, video_level
+from wtal_lib.method.heads.conv import CbpBranch
+from wtal_lib.method.localize import min_max
+from wtal_lib.method.models import VlpBranch, video_level
+from wtal_lib.method.predict import fuse
 from wtal_lib.method.text import TextResidual
 from wtal_lib.settings import replaced, to_dict
 from wtal_lib.video import text
@@ -69,7 +71,7 @@ def test_a_single_class_is_found_by_its_cosine(tmp_path) -> None:
     assert found.segment_n2[np.argmax(found.score_n)].tolist() == pytest.approx([3.2, 9.6])
 
 
-CONFIG = replaced(Config(), cbp={"hidden": 8}, vlp={"hidden": 8})
+CONFIG = replaced(Config(), cbp={"hidden": 8}, vlp={"hidden": 8}, training={"precision": "float32"})
 
 
 @dataclass
@@ -93,6 +95,10 @@ class Cbp:
         return np.zeros(6, np.float32), np.ones(6, np.float32)
 
 
+CONTENT = {"width": {"cbp": 6, "vlp": WIDTH}, "reliability": {"cbp": 0.2, "vlp": 0.8}}
+"what a run's checkpoint says beside its weights"
+
+
 @pytest.fixture
 def run(tmp_path) -> tuple[Path, dict[str, torch.nn.Module]]:
     """A finished run as it lies on disk, and its branches."""
@@ -102,8 +108,8 @@ def run(tmp_path) -> tuple[Path, dict[str, torch.nn.Module]]:
     branches = {"cbp": CbpBranch(moments[0], 20, CONFIG.cbp), "vlp": VlpBranch(moments[1], residual, 50.0, CONFIG.vlp)}
     for weight in (weight for branch in branches.values() for weight in branch.parameters()):
         weight.data.add_(0.1 * torch.randn_like(weight))
-    tensors = {f"{n}.average.{key}": v for n, branch in branches.items() for key, v in branch.state_dict().items()}
-    checkpoint.write(tmp_path / "run" / "last.safetensors", tensors, {})
+    groups = {f"{name}.average": branch.state_dict() for name, branch in branches.items()}
+    checkpoint.write(tmp_path / "run" / "last.safetensors", groups, CONTENT)
     (tmp_path / "run" / "record.json").write_text(json.dumps({"config": to_dict(CONFIG)}))
     return tmp_path / "run", {name: branch.eval() for name, branch in branches.items()}
 
@@ -119,6 +125,7 @@ def test_a_trained_run_scores_a_pack_as_its_branches_do(tmp_path, run) -> None:
     assert scorer.classes == get_dataset("thumos14").classes
     assert np.allclose(found["a"].activation_tc, output.activation()[0].numpy(), atol=1e-5)
     assert np.allclose(found["a"].video_c, video_level(output, CONFIG.training.pool), atol=1e-5)
+    assert np.allclose(found["a"].cas_tc, min_max(output.score()[0].numpy()), atol=1e-5)
     assert list(found) == ["a", "b"]
 
 
@@ -130,8 +137,8 @@ def test_learnt_prompts_come_back_with_their_run(tmp_path, run, form) -> None:
         for context in learner.parameters():
             context.add_(0.1 * torch.randn_like(context))
     branches = run[1] | {"vlp": VlpBranch((np.zeros(32), np.ones(32)), learner, 50.0, CONFIG.vlp)}
-    tensors = {f"{n}.average.{key}": v for n, branch in branches.items() for key, v in branch.state_dict().items()}
-    checkpoint.write(run[0] / "last.safetensors", tensors, {})
+    groups = {f"{name}.average": branch.state_dict() for name, branch in branches.items()}
+    checkpoint.write(run[0] / "last.safetensors", groups, CONTENT | {"width": {"cbp": 6, "vlp": 32}})
     config = to_dict(replaced(CONFIG, prompts="context"))
     (run[0] / "record.json").write_text(json.dumps({"config": config}))
     rows = np.eye(5, 32, dtype=np.float32)
@@ -154,7 +161,8 @@ def test_both_branches_score_where_cbp_features_are_there(tmp_path, run) -> None
         output = run[1]["cbp"](torch.from_numpy(cbp["a"])[None], torch.ones(1, 29, dtype=torch.bool))
     alone = scores(pack, scorer)
     assert found["a"].activation_tc.shape == (29, 20)
-    mean = (output.activation()[0].numpy() + alone["a"].activation_tc[:29]) / 2
+    share = 0.65 * 0.5 / (0.65 * 0.5 + 0.35)  # CBP claims half: 2 x 0.2 / 0.8
+    mean = share * output.activation()[0].numpy() + (1 - share) * alone["a"].activation_tc[:29]
     assert np.abs(found["a"].activation_tc - mean).max() < 0.15  # the last rows see another neighbour
     assert np.allclose(found["a"].activation_tc[:20], mean[:20], atol=1e-5)
     assert np.array_equal(found["b"].activation_tc, alone["b"].activation_tc)

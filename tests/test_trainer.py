@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from wtal_lib.method import trainer
-from wtal_lib.method.predict import whole_videos
+from wtal_lib.method.models import whole_videos
 from wtal_lib.method.presets import preset
+from wtal_lib.method.pseudo_labels import Labels
 from wtal_lib.method.schedule import alternate
 from wtal_lib.method.state import BRANCHES, fresh, identity, resume
 from wtal_lib.runs.experiment import Experiment
@@ -92,7 +93,7 @@ def test_pseudo_labels_are_counted_but_the_ground_truth_changes_nothing(data):
 
 
 def test_a_branch_is_asked_once_about_each_video_until_it_moves(data, monkeypatch):
-    one, asked = task(data), []
+    one, asked = task(data, "consensus"), []
 
     def noted(branch, names, *more):
         asked.append(set(names))
@@ -102,11 +103,28 @@ def test_a_branch_is_asked_once_about_each_video_until_it_moves(data, monkeypatc
     trained(one)
     phases = [phase for phase in alternate(one.config.schedule) if phase.taught]
     needed = [{n for step in range(p.start, p.start + p.steps) for n in one.batches.names(step)} for p in phases]
-    teacher, student = asked[::2], asked[1::2]  # B: CBP, then VLP; F: VLP, then CBP
-    assert teacher == needed, "the branch that moved in the phase before is asked about all"
-    assert student[0] == needed[0], "nobody has been asked before the first phase"
-    assert student[1] == student[3] == set(), "F has the videos of B, about which CBP has said all it knows"
-    assert student[2] == needed[2] - needed[1], "VLP stands as it stood in the F step before"
+    cbp, vlp = asked[::2], asked[1::2]
+    assert cbp[::2] == [needed[0], needed[2]], "no evidence before the first B, none left after F has trained CBP"
+    assert cbp[1::2] == [needed[1] - needed[0], needed[3] - needed[2]], "F has the evidence of B"
+    assert vlp[0] == needed[0]
+    assert vlp[1::2] == [needed[1], needed[3]], "B has trained VLP"
+    assert vlp[2] == needed[2] - needed[1], "VLP stands as it stood in the F step before"
+
+
+def test_the_paper_s_rule_asks_the_teacher_alone(data, monkeypatch):
+    one, asked = task(data, "paper"), []
+    state = fresh(one.config, one.batches, one.text(), one.logit_scale)
+
+    def noted(branch, names, *more):
+        asked.append(next(name for name in BRANCHES if state.averages[name] is branch))
+        return whole_videos(branch, names, *more)
+
+    monkeypatch.setattr(trainer, "whole_videos", noted)
+    trained(one, state=state)
+    assert asked == ["cbp", "vlp"] * 2  # B, F, B, F
+    counts = [entry["pseudo_labels"] for entry in state.history if entry["name"] != "warmup"]
+    assert all(b["vlp"]["background"] > b["vlp"]["foreground"] == 0 for b in counts[::2])
+    assert all(f["cbp"]["foreground"] > f["cbp"]["background"] == 0 for f in counts[1::2])
 
 
 @pytest.mark.parametrize("phases", [1, 3, 5])
@@ -128,14 +146,70 @@ def test_a_run_that_stopped_after_any_phase_resumes_to_the_same_bits(data, tmp_p
     assert len(resumed.history) == len(whole.history)
 
 
-def test_a_checkpoint_keeps_what_a_branch_has_said(data, tmp_path):
+def test_a_checkpoint_keeps_evidence_and_reliability(data, tmp_path):
     one = task(data)
     whole = trained(one, tmp_path)
     resumed = fresh(one.config, one.batches, one.text(), one.logit_scale)
     resume(one.config, one.batches, resumed, tmp_path)
     assert resumed.evidence["vlp"], "the last step trained CBP: VLP stands as it stood when it taught"
-    assert {name: set(of) for name, of in resumed.evidence.items()} == {n: set(s) for n, s in whole.evidence.items()}
+    assert {n: set(of) for n, of in resumed.evidence.items()} == {n: set(of) for n, of in whole.evidence.items()}
     assert all(torch.equal(rows, whole.evidence["vlp"][video]) for video, rows in resumed.evidence["vlp"].items())
+    assert resumed.reliability == whole.reliability == whole.history[-1]["reliability"]
+    assert 0 <= min(whole.reliability.values()) < max(whole.reliability.values()) <= 1
+    assert whole.history[1]["reliability"] is None, "the warm-up is not over"
+
+
+def test_reliability_is_measured_once_and_a_resumed_run_does_not_measure_again(data, tmp_path, monkeypatch):
+    one, times = task(data), []
+    measure = trainer.measure
+    monkeypatch.setattr(trainer, "measure", lambda *given: times.append(1) or measure(*given))
+
+    def stop(phase, state):
+        if phase.name == "B":
+            raise InterruptedError
+
+    state = fresh(one.config, one.batches, one.text(), one.logit_scale)
+    with pytest.raises(InterruptedError):
+        trainer.train(one.config, one.batches, state, folder=tmp_path, on_phase=stop)
+    assert len(times) == 1
+    trained(one, tmp_path)
+    assert len(times) == 2, "stopped in B, before its checkpoint: the warm-up's checkpoint knows no reliability"
+    trained(one, tmp_path)
+    assert len(times) == 2
+
+
+@pytest.mark.parametrize(
+    ("word", "reliability", "earned", "expected"),
+    [
+        ("teacher", {"cbp": 0.2, "vlp": 0.8}, True, {"vlp": 0.5, "cbp": 1.0}),  # B by CBP, F by VLP
+        ("teacher", {"cbp": 0.2, "vlp": 0.8}, False, {"vlp": 1.0, "cbp": 1.0}),
+        ("ternary", {"cbp": 0.2, "vlp": 0.8}, True, {"vlp": 0.5, "cbp": 0.5}),
+        ("mean", {"cbp": 0.2, "vlp": 0.8}, True, {"vlp": 1.0, "cbp": 1.0}),  # the mean is weighted itself
+        ("teacher", {"cbp": 0.0, "vlp": 0.8}, True, {"vlp": 0.0, "cbp": 1.0}),
+    ],
+)
+def test_a_teacher_s_labels_weigh_by_its_claim(data, word, reliability, earned, expected):
+    one = task(data, pseudo_labels__word=word, pseudo_labels__earned=earned, training__precision="float32")
+    batch = one.batches[0]
+    labels = Labels(batch.y[:, None, :] * batch.mask[:, :, None], (batch.y > 0)[:, None, :] & batch.mask[:, :, None])
+    for student, weight in expected.items():
+        terms = []
+        for known in (reliability, None):
+            state = fresh(one.config, one.batches, one.text(), one.logit_scale)
+            state.reliability = known
+            terms.append(trainer.update(one.config, state, student, batch, labels, 0)["distill"])
+        assert terms[0] == pytest.approx(weight * terms[1], rel=1e-5)
+
+
+def test_a_rule_that_labels_nothing_is_a_warning_in_the_history(data):
+    never = {"pseudo_labels__background_below": 0.0, "pseudo_labels__foreground_above": 1.0}
+    history = trained(task(data, **never)).history
+    warnings = {entry["name"]: entry["warnings"] for entry in history}
+    assert warnings == {
+        "warmup": [], "B": ["vlp: the rule gave no label"], "F": ["cbp: the rule gave no label"],
+    }  # fmt: skip
+    assert not any(entry["warnings"] for entry in trained(task(data)).history)
+    assert not any(entry["warnings"] for entry in trained(task(data, "late_fusion")).history), "nobody is taught"
 
 
 KILLED = """
@@ -194,7 +268,8 @@ def test_the_supervised_bound_wants_ground_truth(data):
     "changes",
     [
         {"pseudo_labels__targets": "soft"}, {"pseudo_labels__into": "attention"}, {"vlp__temporal": "transformer"},
-        {"schedule__kind": "joint", "pseudo_labels__confidence": "teacher"}, {"prompts": "fixed"},
+        {"schedule__kind": "joint", "pseudo_labels__word": "mean"}, {"pseudo_labels__word": "ternary"},
+        {"prompts": "fixed"},
         {"training__average": 0.0}, {"schedule__order": "fb"}, {"training__precision": "float32"},
     ],
     ids=lambda changes: ",".join(changes),

@@ -12,13 +12,14 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch import nn
 
 from wtal_lib.data.batches import Batch
-from wtal_lib.method import models, trainer
+from wtal_lib.method import layers, trainer
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import preset
 from wtal_lib.method.pseudo_labels import Labels
@@ -56,28 +57,24 @@ class Drawn:
     """Stands for batches: moments and classes of random features."""
 
     def __init__(self, width: int, embed: int, classes: int) -> None:
-        self.widths, self.classes, self.fingerprint = (
-            {"cbp": width, "vlp": embed},
-            tuple(map(str, range(classes))),
-            "drawn",
+        self.classes, self.fingerprint = tuple(map(str, range(classes))), "drawn"
+        self.cbp, self.vlp = (
+            SimpleNamespace(moments=(np.zeros(n, np.float32), np.ones(n, np.float32))) for n in (width, embed)
         )
-
-    def moments(self, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros(self.widths[kind], np.float32), np.ones(self.widths[kind], np.float32)
 
 
 def pair(
     config: Config, videos: int, snippets: int, width: int, embed: int, classes: int, plain: bool = False
 ) -> float:
     """Median seconds of one B and one F update, pseudo-labels given."""
-    layers = models.Convolution, models.Gate
+    ours = layers.Convolution, layers.Gate
     if plain:
-        models.Convolution, models.Gate = Plain, PlainGate  # type: ignore[assignment, misc]
+        layers.Convolution, layers.Gate = Plain, PlainGate  # type: ignore[assignment, misc]
     try:
         text = nn.functional.normalize(torch.randn(classes, embed), dim=1)
         state = fresh(config, Drawn(width, embed, classes), TextResidual(text), 100.0)  # type: ignore[arg-type]
     finally:
-        models.Convolution, models.Gate = layers  # type: ignore[misc]
+        layers.Convolution, layers.Gate = ours  # type: ignore[misc]
     mask = torch.ones(videos, snippets, dtype=torch.bool)
     y = torch.eye(classes)[torch.arange(videos) % classes]
     x, z = torch.randn(videos, snippets, width), nn.functional.normalize(torch.randn(videos, snippets, embed), dim=2)

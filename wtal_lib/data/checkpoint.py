@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,18 @@ def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
     return total.hexdigest()
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
-    """Write tensors and JSON content to ``path``, whole or not at all: an OSError leaves it as it was."""
+def write(path: Path, groups: Mapping[str, Mapping[str, Tensor]], content: Mapping[str, Any]) -> None:
+    """Write groups of tensors and JSON content to ``path``, whole or not at all; an OSError leaves it as it was."""
     text = json.dumps(content, sort_keys=True)
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    named = {f"{group}/{name}": tensor for group, tensors in groups.items() for name, tensor in tensors.items()}
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
     blob = save(plain, metadata={"content": text, "sha256": _checksum(plain, text)})
     with replacing(path) as file:
         file.write(blob)
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the JSON content of a checkpoint. Runs no code from the file.
+def read(path: Path) -> tuple[Mapping[str, dict[str, Tensor]], dict[str, Any]]:
+    """The groups of tensors and the JSON content of a checkpoint; an absent group is empty. Runs no code from the file.
 
     Raises:
         ValueError: the file is damaged or no checkpoint of ours.
@@ -49,4 +51,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"{path} is not a whole safetensors file ({error}); delete it, the run starts anew") from None
     if "content" not in header or header.get("sha256") != _checksum(tensors, header["content"]):
         raise ValueError(f"{path} is damaged: its content does not match its checksum; delete it, the run starts anew")
-    return tensors, json.loads(header["content"])
+    groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        group, _, key = name.partition("/")
+        groups[group][key] = tensor
+    return groups, json.loads(header["content"])

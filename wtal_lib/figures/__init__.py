@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "style": ["COLOURS", "LABELS", "LINE_COLOURS", "FULL_WIDTH", "theme", "colour"],
         "data": ["classes", "videos", "feature_lengths", "mismatches", "structures", "timelines"],
-        "video": ["timeline", "pseudo_labels", "video_overview", "safe_name", "frame_ages"],
+        "video": ["timeline", "branches_over_truth", "pseudo_labels", "video_overview", "safe_name", "frame_ages"],
         "errors": ["protocols", "class_ap", "error_kinds", "verdicts", "error_removal_gain", "miss_rates"],
         "training": ["dot_plot", "by_iou", "intervals", "training_curves", "thresholds", "label_quality", "published"],
         "branches": [
@@ -21,6 +21,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "completeness_curves",
             "change_by_class",
             "instances_found",
+            "outcomes",
         ],
+        "effects": ["factorial", "gain_by_sharing"],
     },
 )

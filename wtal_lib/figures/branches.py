@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS, LABELS, colour
+from wtal_lib.figures.style import COLOURS, LABELS, OUTCOMES, colour
 
 PARTS = {"inside": "#009E73", "context": "#E69F00", "elsewhere": "#999999"}
 "Parts of a detection, and their colours"
@@ -146,4 +146,16 @@ def instances_found(shares: Mapping[str, Mapping[str, float]], ax: Axes | None =
     ax.vlines(100 - frame["by chance"], place - 0.45, place + 0.45, **style)
     ax.set(xlabel="instances found at tIoU 0.5 (%)")
     ax.legend(ncols=5, **draw.ABOVE)
+    return ax
+
+
+def outcomes(shares: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Shares (%) of TP, FN, FP and TN among all snippets, a bar a row of ``shares``; action ends at the dark tick."""
+    ax = draw.single(ax, 0.85, 0.9 + 0.3 * len(shares))
+    percent = 100 * shares.set_index("row")[list(OUTCOMES)]
+    draw.stacked(ax, percent, OUTCOMES, across=True, least=3)
+    _, place = draw.rows_down(ax, list(percent.index))
+    ax.vlines(percent["TP"] + percent["FN"], place - 0.45, place + 0.45, color="0.1", lw=1.3)
+    ax.set(xlabel="snippets of the videos' own classes (%)")
+    ax.legend(ncols=4, **draw.ABOVE)
     return ax

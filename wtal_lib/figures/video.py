@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from wtal_lib.data.datasets import prompt_name
 from wtal_lib.data.segments import Detections, overlap, runs
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS, FULL_WIDTH, LABELS, colour
+from wtal_lib.figures.style import COLOURS, FULL_WIDTH, LABELS, OUTCOMES, colour
 
 LEFT, RIGHT = 0.185, 0.985
 "share of the figure's width at which the time axis begins and ends; to the left of it stand names"
@@ -51,6 +51,42 @@ def timeline(
     places = [0.24, *(-0.5 - lane for lane in range(len(names)))]
     ax.set_yticks(places, [LABELS["truth"], *(LABELS.get(name, name) for name in names)])
     ax.set_ylim(-len(names), 0.42)
+    draw.bare(ax)
+    return ax
+
+
+def branches_over_truth(
+    truth_m2: Float[np.ndarray, "m 2"],
+    curves: Mapping[str, Float[np.ndarray, " t"]],
+    step: float,
+    thresholds: Mapping[str, float],
+    ax: Axes | None = None,
+) -> Axes:
+    """What each row's curve finds, misses and adds in one video; seconds of each beside it, in percent of the action.
+
+    ``curves`` hold a value in [0, 1] a snippet of ``step`` seconds, by row; at its threshold (dashed) action begins.
+    """
+    ax, end = draw.single(ax, 1, 0.9 + 0.62 * len(curves)), max(map(len, curves.values())) * step
+    words = {"TP": "found", "FN": "missed", "FP": "added"}
+    ax.broken_barh(draw.spans(truth_m2), (0.1, 0.25), color=COLOURS["truth"])
+    for lane, (name, curve_t) in enumerate(curves.items()):
+        edges, floor = np.arange(len(curve_t) + 1) * step, -lane - 0.9
+        middle_t1 = (edges[:-1, None] + edges[1:, None]) / 2
+        true_t = np.any((middle_t1 >= truth_m2[:, 0]) & (middle_t1 < truth_m2[:, 1]), axis=1)
+        taken_t = curve_t >= thresholds[name]
+        parts = {"TP": taken_t & true_t, "FN": ~taken_t & true_t, "FP": taken_t & ~true_t}
+        ax.broken_barh(draw.spans(runs(parts["FN"]) * step), (floor, 0.8), color=OUTCOMES["FN"], alpha=0.55, lw=0)
+        ax.stairs(floor + 0.75 * curve_t, edges, baseline=floor, fill=True, color="0.72", lw=0)
+        for key in ("TP", "FP"):
+            height_t = np.where(parts[key], floor + 0.75 * curve_t, floor)
+            ax.stairs(height_t, edges, baseline=floor, fill=True, color=OUTCOMES[key], lw=0)
+        ax.hlines(floor + 0.75 * thresholds[name], 0, end, color="0.2", lw=0.7, ls=(0, (3, 2)))
+        text = "\n".join(f"{100 * parts[key].sum() / true_t.sum():.0f} % {word}" for key, word in words.items())
+        draw.note(ax, text, (1, floor + 0.4), (6, 0), xycoords=ax.get_yaxis_transform(), fontsize=7.5)
+    ax.set_yticks([0.22, *(-0.5 - lane for lane in range(len(curves)))], [LABELS["truth"], *curves])
+    ax.set(xlim=(0, end), ylim=(-len(curves), 0.42), xlabel="time (s)")
+    keys = [draw.key(word, color=OUTCOMES[key], lw=5) for key, word in words.items()]
+    ax.legend(handles=keys, ncols=3, **draw.ABOVE)
     draw.bare(ax)
     return ax
 

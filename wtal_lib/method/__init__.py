@@ -1,18 +1,23 @@
-"""The paper, readable in one sitting: branches, losses, pseudo-labels, B/F schedule, trainer and localization."""
+"""The paper in one sitting: branches, losses, pseudo-labels, the B/F schedule, the trainer and localization."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "config": ["Branch", "Losses", "PseudoLabels", "Schedule", "Training", "Localize", "Config"],
+        "config": ["Config", "Branch", "Losses", "PseudoLabels", "Schedule", "Training", "Localize"],
         "presets": ["preset"],
         "text": ["TextResidual", "PromptLearner"],
-        "models": ["Output", "CbpBranch", "VlpBranch", "Vanilla"],
-        "schedule": ["Phase", "alternate"],
-        "trainer": ["train", "teach"],
-        "state": ["State", "fresh", "resume"],
+        "models": ["Output", "VlpBranch", "Vanilla", "whole_videos", "video_level"],
+        "heads": ["head"],
+        "pooling": ["top_k_mean", "masked_mean", "smoothed"],
+        "losses": ["video_label_terms", "distillation", "activation_logit", "balanced_bce", "total"],
+        "pseudo_labels": ["Confidence", "Labels", "evidence", "confidence", "kinds_taught", "label", "quality"],
+        "reliability": ["measure", "label_ranking", "claims", "shares"],
+        "schedule": ["Phase", "alternate", "updates"],
+        "trainer": ["train", "teach", "update"],
+        "state": ["State", "fresh", "save", "resume"],
         "predict": ["video_scores", "fuse", "detect"],
-        "localize": ["VideoScores", "fused", "oic", "nms"],
+        "localize": ["VideoScores", "min_max", "nms"],
     },
 )

@@ -1,4 +1,4 @@
-"""Frozen dataclasses that say what a run is, with a unit and a reason under each field; a type is a range."""
+"""Frozen dataclasses that say what a run is, with a unit and a reason under each field."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from wtal_lib.settings import Positive, PositiveInt, Share, check
 class Branch:
     """The trainable part of one branch."""
 
-    hidden: PositiveInt = 128
+    head: str = "conv"
+    "CBP's network: conv (ours), cola or co2net; VLP has one"
+    hidden: PositiveInt = 256
     "channels of the temporal model"
     temporal: Literal["conv", "transformer", "none"] = "conv"
     "how a snippet sees its neighbours; none looks at each snippet alone"
-    layers: int = 2
-    "temporal layers; two convolutions of three snippets see 3.2 s on the I3D grid"
+    layers: PositiveInt = 1
+    "temporal layers, the entrance included; one convolution of three snippets sees 1.9 s on the I3D grid"
     dropout: Share = 0.5
     "share of the hidden channels silenced in training (CO2-Net, CoLA: 0.5 to 0.7)"
-    learning_rate: Positive = 5e-4
-    "Adam step size"
+    learning_rate: Positive = 1e-3
+    "AdamW step size"
 
 
 @dataclass(frozen=True)
@@ -30,34 +32,36 @@ class Losses:
 
     mil_orig: float = 1.0
     "video labels on the pooled class logits, background present (BaS-Net, CO2-Net)"
-    mil_supp: float = 1.0
+    mil_supp: float = 2.0
     "video labels on the pooled logits under attention, background absent (BaS-Net, CO2-Net)"
-    norm: float = 0.1
+    norm: float = 0.8
     "mean attention: most of an untrimmed video is background (STPN)"
-    guide: float = 0.1
+    guide: float = 0.8
     "attention against one minus the background activation (CO2-Net)"
     distill: float = 8.0
-    "confident pseudo-labels, in B and F steps only: of single snippets they know more than the video's labels do"
+    "confident pseudo-labels, in B and F steps only"
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """How a teacher's scores become confident labels, and where they go."""
+    """How the branches' scores become confident labels, and where they go."""
 
-    confidence: Literal["mean", "teacher"] = "mean"
-    "whose confidence: the mean of both branches, or the teacher's alone (the literal reading of the abstract)"
+    word: Literal["teacher", "mean", "ternary"] = "teacher"
+    "whose confidence: the other branch's, the mean of both, or background by CBP and foreground by VLP"
+    kinds: Literal["both", "one"] = "both"
+    "both kinds of labels in both steps, or background alone in B and foreground alone in F"
+    into: Literal["activation", "attention", "both"] = "activation"
+    "what learns from them: the class activation that is thresholded, the class-agnostic attention, or both alike"
+    earned: bool = True
+    "whether a teacher's labels weigh by its reliability on held-out training videos' labels"
     background_below: Share = 0.4
     "a snippet whose confidence lies below is background; share of the video's range"
     foreground_above: Share = 0.7
     "a snippet whose confidence lies above is foreground; share of the video's range"
     smoothing: float = 2.0
     "width of the temporal mean taken over the class scores before they are compared, seconds; 0 for none"
-    sides: Literal["both", "one"] = "both"
-    "both kinds of labels in both steps, or background alone in B and foreground alone in F"
     targets: Literal["hard", "soft"] = "hard"
     "0 and 1, or the confidence itself"
-    into: Literal["activation", "attention", "both"] = "activation"
-    "what learns from them: the labelled class's activation, the class-agnostic attention, or both alike"
 
     def __post_init__(self) -> None:
         if self.background_below > self.foreground_above:
@@ -73,18 +77,18 @@ class Schedule:
 
     kind: Literal["alternate", "joint", "apart"] = "alternate"
     "B and F in turn; both at once; or each branch on the video labels alone"
-    warmup: int = 300
+    warmup: int = 200
     "updates of each branch on the video labels before anybody teaches"
-    period: PositiveInt = 100
+    period: PositiveInt = 75
     "updates of one B or F step"
     rounds: int = 4
     "B + F pairs"
     order: Literal["bf", "fb"] = "bf"
     "which step comes first in a pair"
     b_step: bool = True
-    "confident background from CBP trains VLP; without it VLP goes on with the video labels"
+    "background from CBP trains VLP; without it VLP goes on with the video labels"
     f_step: bool = True
-    "confident foreground from VLP trains CBP; without it CBP goes on with the video labels"
+    "foreground from VLP trains CBP; without it CBP goes on with the video labels"
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class Training:
     "AdamW's decoupled decay, per unit of learning rate"
     average: Share = 0.98
     "decay of the running mean of the weights, which teaches and is reported; 0 uses the last weights"
+    held_out: Share = 0.2
+    "share of the training videos kept out of the warm-up, on whose labels the branches' reliability is measured"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     "arithmetic of the matrix products; auto takes bfloat16 where the processor multiplies it natively"
     threads: int = 1
@@ -156,10 +162,12 @@ class Config:
     "text rows as given; with a learnable residual; or from the text tower with learnable context (needs its weights)"
     fusion: Literal["sum", "mean", "product", "max"] = "sum"
     "how the branches' normalised scores become one"
-    cbp_share: Share = 0.5
-    "share of CBP in a sum or mean; one half favours neither, whichever is better on the data at hand"
+    cbp_share: Share = 0.65
+    "share of CBP in a sum or mean where both branches have earned theirs; chosen on development worlds"
+    earned: bool = True
+    "whether a branch counts in the fusion by its reliability on held-out training videos' labels"
     cbp: Branch = field(default_factory=Branch)
-    vlp: Branch = field(default_factory=Branch)
+    vlp: Branch = field(default_factory=lambda: Branch(learning_rate=5e-4))
     losses: Losses = field(default_factory=Losses)
     pseudo_labels: PseudoLabels = field(default_factory=PseudoLabels)
     schedule: Schedule = field(default_factory=Schedule)

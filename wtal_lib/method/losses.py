@@ -1,10 +1,8 @@
 """The terms that a step adds up: pure functions of logits, attention and labels.
 
 Every term is a mean over videos of a quantity that neither padding nor the number of classes rescales: a classification
-term is a cross-entropy summed over the video's own labels (never averaged over all C classes, which is what makes
-20-class settings fail on 100 classes), an attention term is a mean over the real snippets.
-
-Class logits have C + 1 columns, background last.
+term is a cross-entropy summed over the video's own labels (averaged over all C classes, 20-class settings fail on 100
+classes), an attention term is a mean over the real snippets. Class logits have C + 1 columns, background last.
 """
 
 from __future__ import annotations
@@ -15,21 +13,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from wtal_lib.method.config import Losses
+from wtal_lib.method.models import Output
 from wtal_lib.method.pooling import masked_mean, top_k_mean
 
 
 def video_cross_entropy(
     logit: Float[Tensor, "b t k"], mask: Bool[Tensor, "b t"], y: Float[Tensor, "b k"], share: float
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of the pooled logits against the video labels, spread evenly over a video's labels.
+    """Cross-entropy of the top-k pooled logits against the video labels; 0 when no video has any.
 
-    ``-sum_c y_c / |y| * log softmax(top-k mean of logit)_c``, averaged over the videos that have a label; 0 when none
-    has. The gradient of a labelled class is ``p_c - y_c / |y|`` whatever C is (W-TALC eq. 3, BaS-Net).
+    ``-sum_c y_c / |y| * log softmax(top-k mean of logit)_c``, averaged over the videos that have a label. The gradient
+    of a labelled class is ``p_c - y_c / |y|`` whatever C is (W-TALC eq. 3, BaS-Net).
     """
-    pooled = top_k_mean(logit, mask, share)
+    log_p = functional.log_softmax(top_k_mean(logit, mask, share), dim=1)
     labelled = y.sum(dim=1) > 0
-    target = y / y.sum(dim=1, keepdim=True).clamp(min=1)
-    entropy = -(target * functional.log_softmax(pooled, dim=1)).sum(dim=1)
+    entropy = -(y / y.sum(dim=1, keepdim=True).clamp(min=1) * log_p).sum(dim=1)
     return (entropy * labelled).sum() / labelled.sum().clamp(min=1)
 
 
@@ -37,28 +35,23 @@ def guide(
     logit: Float[Tensor, "b t k"], attention: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]
 ) -> Float[Tensor, ""]:
     """Mean of ``|1 - p_background - attention|``: two ways to call a snippet action, made to agree (CO2-Net)."""
-    background = logit.softmax(dim=2)[..., -1]
-    return masked_mean((1 - background - attention).abs(), mask).mean()
+    return masked_mean((1 - logit.softmax(dim=2)[..., -1] - attention).abs(), mask).mean()
 
 
 def video_label_terms(
-    logit: Float[Tensor, "b t k"],
-    attention: Float[Tensor, "b t"],
-    mask: Bool[Tensor, "b t"],
-    y: Float[Tensor, "b c"],
-    share: float,
+    output: Output, mask: Bool[Tensor, "b t"], y: Float[Tensor, "b c"], share: float
 ) -> dict[str, Float[Tensor, ""]]:
     """The terms that need video labels only, by CO2-Net's names: ``mil_orig``, ``mil_supp``, ``norm`` and ``guide``.
 
-    An untrimmed video holds background somewhere (mil_orig: background is a label of every labelled video), and under
-    the attention it should hold none (mil_supp), after BaS-Net (Lee et al., AAAI 2020).
+    An untrimmed video holds background somewhere (mil_orig: background is a label of every labelled video), and where
+    attention suppresses it, it should hold none (mil_supp), after BaS-Net (Lee et al., AAAI 2020).
     """
     some = (y.sum(dim=1, keepdim=True) > 0).to(y.dtype)
     return {
-        "mil_orig": video_cross_entropy(logit, mask, torch.cat([y, some], dim=1), share),
-        "mil_supp": video_cross_entropy(logit * attention[:, :, None], mask, functional.pad(y, (0, 1)), share),
-        "norm": masked_mean(attention, mask).mean(),
-        "guide": guide(logit, attention, mask),
+        "mil_orig": video_cross_entropy(output.logit, mask, torch.cat([y, some], dim=1), share),
+        "mil_supp": video_cross_entropy(output.suppressed, mask, functional.pad(y, (0, 1)), share),
+        "norm": masked_mean(output.attention, mask).mean(),
+        "guide": guide(output.logit, output.attention, mask),
     }
 
 
@@ -77,32 +70,36 @@ def balanced_bce(
 
 
 def activation_logit(logit: Float[Tensor, "b t k"]) -> Float[Tensor, "b t c"]:
-    """Logit of each class's activation, ``log p_c / (1 - p_c)`` with p the softmax over classes and background."""
-    log_p = functional.log_softmax(logit, dim=2)[..., :-1]
-    return log_p - torch.log1p(-log_p.exp().clamp(max=1 - 1e-6))
+    """Logit of each class's activation, ``z_c - logsumexp of the others``: a confidently wrong one keeps its gradient.
+
+    The others of the greatest logit are summed without it; for any other class the difference of sums is exact enough.
+    """
+    high, best = logit.max(dim=2, keepdim=True)
+    is_best = torch.zeros_like(logit, dtype=torch.bool).scatter_(2, best, True)
+    runner_up = logit.masked_fill(is_best, -torch.inf).logsumexp(dim=2, keepdim=True)
+    share = (logit - high).exp()
+    rest = high + (share.sum(dim=2, keepdim=True) - share).clamp(min=1).log()
+    return (logit - torch.where(is_best, runner_up, rest))[..., :-1]
 
 
 def distillation(
-    logit: Float[Tensor, "b t k"],
-    attention: Float[Tensor, "b t"],
-    target: Float[Tensor, "b t c"],
-    keep: Bool[Tensor, "b t c"],
-    into: str,
+    output: Output, target: Float[Tensor, "b t c"], keep: Bool[Tensor, "b t c"], y: Float[Tensor, "b c"], into: str
 ) -> Float[Tensor, ""]:
     """The student against confident pseudo-labels: its labelled class up on foreground, down on background.
 
-    ``into="activation"`` teaches each kept class activation; ``"attention"`` teaches the attention the greatest target
-    of the snippet, where any class is kept; ``"both"`` adds the two.
+    ``into="activation"`` teaches the class activation that is thresholded, ``"attention"`` the class-agnostic one:
+    foreground where any labelled class is, background where every one of the video's is. ``"both"`` adds the two.
     """
     terms = []
     if into != "attention":
-        terms.append(balanced_bce(activation_logit(logit), target, keep))
+        terms.append(balanced_bce(activation_logit(output.suppressed), target, keep))
     if into != "activation":
         best = target.masked_fill(~keep, 0.0).amax(dim=2)
-        terms.append(balanced_bce(torch.logit(attention, eps=1e-6), best, keep.any(dim=2)))
+        background = (keep | (y <= 0)[:, None, :]).all(dim=2) & keep.any(dim=2)
+        terms.append(balanced_bce(torch.logit(output.attention, eps=1e-6), best, (best >= 0.5) | background))
     return torch.stack(terms).sum()
 
 
 def total(terms: dict[str, Float[Tensor, ""]], weights: Losses) -> Float[Tensor, ""]:
-    """The weighted sum of the terms, each by the weight of its name."""
-    return torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+    """The weighted sum of the terms, each by the weight of its name; a head's own terms are weighted already."""
+    return torch.stack([getattr(weights, name, 1.0) * term for name, term in terms.items()]).sum()

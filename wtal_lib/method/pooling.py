@@ -1,4 +1,4 @@
-"""Snippet scores to video scores: top-k pooling, masked means, smoothing; and the precision of matrix products."""
+"""Snippet scores to video scores and back: top-k pooling, masked means, smoothing; and the precision of products."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 
 def top_k_mean(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], share: float) -> Float[Tensor, "b c"]:
     """Mean of the highest ``max(1, round(share * length))`` scores of each class in each video, over its real snippets.
 
-    W-TALC (Paul et al., ECCV 2018) eq. 1. A video without real snippets pools to 0; ties for the last place share it.
+    Padding changes nothing (W-TALC, Paul et al., ECCV 2018, eq. 1). A video without any real snippet pools to 0. Scores
+    that tie for the last place share it.
     """
     length_b = mask.sum(dim=1)
     k_b1 = (length_b * share).round().long().clamp(min=1).minimum(length_b)[:, None]
@@ -40,13 +42,11 @@ def masked_mean(value: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Float
 
 def smoothed(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: int) -> Float[Tensor, "b t c"]:
     """Centred temporal mean over ``width`` snippets (made odd), real ones only; ``width < 2`` changes nothing."""
-    half = width // 2
+    half, last = width // 2, score.shape[1]
     if half < 1:
         return score
     weight = mask[:, :, None].to(score.dtype)
-    total = torch.cat([score * weight, weight], dim=2).cumsum(dim=1)
-    total = torch.nn.functional.pad(total, (0, 0, 1, 0))
-    last = score.shape[1]
+    total = functional.pad(torch.cat([score * weight, weight], dim=2).cumsum(dim=1), (0, 0, 1, 0))
     t = torch.arange(last, device=score.device)
     window = total[:, (t + half + 1).clamp(max=last)] - total[:, (t - half).clamp(min=0)]
     return torch.where(mask[:, :, None], window[..., :-1] / window[..., -1:].clamp(min=1), score)

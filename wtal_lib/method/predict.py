@@ -2,77 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from torch import nn
 
 from wtal_lib.data.batches import Batches
 from wtal_lib.data.segments import Detections
 from wtal_lib.method.config import Config
-from wtal_lib.method.localize import VideoScores, fused, localize
-from wtal_lib.method.models import Output
-from wtal_lib.method.pooling import arithmetic, top_k_mean
+from wtal_lib.method.localize import VideoScores, localize, min_max
+from wtal_lib.method.models import video_level, whole_videos
+from wtal_lib.method.reliability import shares
 from wtal_lib.method.schedule import Name
 
 BRANCHES = ("cbp", "vlp", "fused")
+"what is scored: each branch alone, and both as one"
+FUSIONS: dict[str, Callable[..., np.ndarray]] = {"sum": np.sum, "mean": np.mean, "product": np.prod, "max": np.max}
+"how the normalised scores of both branches become one"
 
 
-@torch.inference_mode()
-def whole_videos(
-    branch: nn.Module, names: Iterable[str], rows: Callable[[str], np.ndarray], precision: str = "auto"
-) -> Iterator[tuple[str, Output]]:
-    """Name and output (1, t, …) of each video, float32 on the CPU; ``rows`` gives a video's features (t, d)."""
-    device = next(iter(branch.state_dict().values())).device
-    for name in names:  # a copy of its own: PyTorch warns of arrays that cannot be written
-        x = torch.from_numpy(np.array(rows(name), dtype=np.float32))[None].to(device)
-        with arithmetic(precision, device.type):
-            output = branch(x, torch.ones(x.shape[:2], dtype=torch.bool, device=device))
-        yield name, Output(*(part.float().cpu() for part in output))
+@runtime_checkable
+class Rows(Protocol):
+    """What gives a video's features by modality: :class:`Batches`, or packs without labels."""
 
-
-def video_level(output: Output, share: float) -> np.ndarray:
-    """Class probabilities (c,) of one video: softmax of the pooled logits under attention, background left out."""
-    logit = output.logit.clamp(min=-1e4) * output.attention[:, :, None]
-    mask = torch.ones(output.attention.shape, dtype=torch.bool)
-    return top_k_mean(logit, mask, share).softmax(dim=1)[0, :-1].numpy()
-
-
-def branch_scores(
-    branch: nn.Module, names: Iterable[str], rows: Callable[[str], np.ndarray], pool: float, precision: str = "auto"
-) -> dict[str, VideoScores]:
-    """Scores of one branch for each video, whose features (t, d) ``rows`` gives; ``pool`` as in the config."""
-    scores = {}
-    for video, output in whole_videos(branch, names, rows, precision):
-        parts = output.activation()[0].numpy(), output.attention[0].numpy()
-        scores[video] = VideoScores(video, *parts, video_level(output, pool))
-    return scores
+    def rows(self, kind: str, name: str, /) -> np.ndarray:
+        """Features (t, d) of a video; as many rows for ``cbp`` as for ``vlp``."""
 
 
 def video_scores(
-    config: Config, batches: Batches, branches: Mapping[Name, nn.Module], names: Sequence[str]
+    config: Config,
+    batches: Rows,
+    branches: Mapping[Name, nn.Module],
+    names: Sequence[str],
+    reliability: Mapping[Name, float] | None = None,
 ) -> dict[str, dict[str, VideoScores]]:
-    """Scores of each branch for each video, and their fusion where there are two: by branch, then by video."""
-    how = config.training.pool, config.training.precision
-    scores: dict[str, dict[str, VideoScores]] = {
-        name: branch_scores(branch, names, partial(batches.rows, name), *how) for name, branch in branches.items()
-    }
+    """Scores of each branch for each video, and their fusion where there are two: by branch, then by video.
+
+    Each branch's sequences are min-max normalised over the video, alone as in the fusion, so that they compare.
+    """
+    scores: dict[str, dict[str, VideoScores]] = {}
+    for name, branch in branches.items():
+        scores[name] = {}
+        for video, output in whole_videos(branch, names, partial(batches.rows, name), config.training.precision):
+            cas_tc, video_c = min_max(output.score()[0].numpy()), video_level(output, config.training.pool)
+            parts = output.activation()[0].numpy(), output.attention[0].numpy()
+            scores[name][video] = VideoScores(video, *parts, video_c, cas_tc)
     if len(scores) > 1:
-        both = ([of[video] for of in scores.values()] for video in names)
-        scores["fused"] = {pair[0].name: fuse(pair, config) for pair in list(both)}
+        both = ([scores[name][video] for name in branches] for video in names)
+        scores["fused"] = {pair[0].name: fuse(pair, config, reliability) for pair in both}
     return scores
 
 
-def fuse(branches: Sequence[VideoScores], config: Config) -> VideoScores:
-    """One video's scores of CBP and VLP as one: sequences by the config's fusion, all else by the mean."""
-    cas_tc = fused([branch.cas_tc for branch in branches], config.fusion, (config.cbp_share, 1 - config.cbp_share))
+def fuse(
+    branches: Sequence[VideoScores], config: Config, reliability: Mapping[Name, float] | None = None
+) -> VideoScores:
+    """One video's scores of CBP and VLP as one: sequences by the config's fusion, all else by the weighted mean.
+
+    A sum or mean weighs each branch by the share that it has earned, :func:`~wtal_lib.method.reliability.shares`.
+    """
+    weights = list(shares(reliability, config.earned, config.cbp_share).values())
+    cas_btc = np.stack([min_max(branch.cas_tc) for branch in branches])
+    if config.fusion in ("sum", "mean"):
+        cas_btc *= len(branches) * np.asarray(weights, dtype=cas_btc.dtype)[:, None, None]
     activation_tc, attention_t, video_c = (
-        np.mean([getattr(branch, name) for branch in branches], axis=0)
+        np.average([getattr(branch, name) for branch in branches], axis=0, weights=weights)
         for name in ("activation_tc", "attention_t", "video_c")
     )
-    return VideoScores(branches[0].name, activation_tc, attention_t, video_c, cas_tc)
+    return VideoScores(branches[0].name, activation_tc, attention_t, video_c, FUSIONS[config.fusion](cas_btc, axis=0))
 
 
 def detect(config: Config, batches: Batches, scores: Mapping[str, Mapping[str, VideoScores]]) -> dict[str, Detections]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,10 @@ from torch import Tensor
 
 from wtal_lib.method.config import PseudoLabels
 from wtal_lib.method.pooling import smoothed
+from wtal_lib.method.schedule import Name
+
+OTHER: dict[Name, Name] = {"cbp": "vlp", "vlp": "cbp"}
+"the teacher of each student"
 
 
 class Labels(NamedTuple):
@@ -21,70 +26,81 @@ class Labels(NamedTuple):
     "where the target is meant: labelled classes, real snippets, confident ones"
 
 
-def class_min_max(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t c"]:
-    """Each class's scores over a video's real snippets, min-max normalised; a class that never varies becomes 0."""
-    real = mask[:, :, None]
+class Confidence(NamedTuple):
+    """Confidence in [0, 1] that a snippet is foreground of a class: of two branches where the rule asks two."""
+
+    background: Float[Tensor, "..."]
+    "low values of it make background labels"
+    foreground: Float[Tensor, "..."]
+    "high values of it make foreground labels"
+
+
+def evidence(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: int) -> Float[Tensor, "b t c"]:
+    """One branch's scores, smoothed over ``width`` snippets and min-max normalised to [0, 1] per video and class.
+
+    Real snippets only; 0 in the padding and for a class whose score is constant.
+    """
+    score, real = smoothed(score, mask, width), mask[:, :, None]
     low = score.masked_fill(~real, torch.inf).amin(dim=1, keepdim=True)
-    high = score.masked_fill(~real, -torch.inf).amax(dim=1, keepdim=True)
-    spread = high - low
+    spread = score.masked_fill(~real, -torch.inf).amax(dim=1, keepdim=True) - low
     known = torch.isfinite(spread) & (spread > 1e-8)
     return torch.where(known & real, (score - low) / torch.where(known, spread, 1.0), 0.0)
 
 
-def evidence(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: int) -> Float[Tensor, "b t c"]:
-    """One branch's scores, smoothed over ``width`` snippets and normalised per video and class."""
-    return class_min_max(smoothed(score, mask, width), mask)
-
-
 def confidence(
-    teacher: Float[Tensor, "..."], student: Float[Tensor, "..."] | None, config: PseudoLabels
-) -> Float[Tensor, "..."]:
-    """Confidence in [0, 1] that a snippet is foreground of a class, from the :func:`evidence` of the branches.
+    student: Name, evidence: Mapping[Name, Float[Tensor, "..."]], config: PseudoLabels, shares: Mapping[Name, float]
+) -> Confidence:
+    """What a student is taught by, from the :func:`evidence` of both branches, by the rule of ``config.word``.
 
-    The teacher's own, or its mean with the student's, so that where the branches disagree no snippet is confident.
+    ``teacher``: the other branch's alone (the paper). ``mean``: both branches' by their ``shares``: one that has earned
+    none does not count. ``ternary``: background by CBP's, foreground by VLP's, whichever branch learns.
     """
-    if config.confidence == "teacher" or student is None:
-        return teacher
-    return (teacher + student) / 2
+    if config.word == "ternary":
+        return Confidence(evidence["cbp"], evidence["vlp"])
+    if config.word == "teacher":
+        return Confidence(evidence[OTHER[student]], evidence[OTHER[student]])
+    mean = shares["cbp"] * evidence["cbp"] + shares["vlp"] * evidence["vlp"]
+    return Confidence(mean, mean)
 
 
-def confident_background(confidence: Float[Tensor, "..."], below: float) -> Bool[Tensor, "..."]:
-    """Where the confidence lies below a low threshold."""
-    return confidence < below
+def kinds_taught(student: Name, config: PseudoLabels) -> tuple[bool, bool]:
+    """Whether a student is given background and foreground labels.
 
-
-def confident_foreground(confidence: Float[Tensor, "..."], above: float) -> Bool[Tensor, "..."]:
-    """Where the confidence lies above a high threshold."""
-    return confidence > above
+    With ``one`` kind, B teaches VLP background and F teaches CBP foreground (the paper).
+    """
+    return (True, True) if config.kinds == "both" else (student == "vlp", student == "cbp")
 
 
 def label(
-    confidence: Float[Tensor, "b t c"],
+    confidence: Confidence,
     mask: Bool[Tensor, "b t"],
     y: Float[Tensor, "b c"],
     config: PseudoLabels,
-    kinds: tuple[bool, bool],
+    kinds: tuple[bool, bool] = (True, True),
 ) -> Labels:
-    """Pseudo-labels of the labelled classes; ``kinds`` tells whether background and foreground labels are given.
+    """Pseudo-labels of the labelled classes; ``kinds`` says whether background and foreground labels are given.
 
-    With hard targets a snippet between the two thresholds gets none; soft targets are the confidence itself, at
-    the same snippets.
+    Hard targets are 0 and 1, soft ones the confidence itself, at the same snippets: a snippet between the thresholds
+    gets none, nor does one that is called both (``ternary``).
     """
-    background = confident_background(confidence, config.background_below) & kinds[0]
-    foreground = confident_foreground(confidence, config.foreground_above) & kinds[1]
+    background = confidence.background < config.background_below
+    foreground = confidence.foreground > config.foreground_above
+    background, foreground = background & ~foreground & kinds[0], foreground & ~background & kinds[1]
     keep = (background | foreground) & mask[:, :, None] & (y > 0)[:, None, :]
-    return Labels(confidence if config.targets == "soft" else foreground.to(confidence.dtype), keep)
+    soft = torch.where(foreground, confidence.foreground, confidence.background)
+    return Labels(soft if config.targets == "soft" else foreground.to(soft.dtype), keep)
 
 
-def quality(labels: Labels, truth: Bool[Tensor, "b t c"], mask: Bool[Tensor, "b t"], y: Float[Tensor, "b c"]) -> dict:
+def quality(
+    labels: Labels, truth: Bool[Tensor, "b t c"], mask: Bool[Tensor, "b t"], y: Float[Tensor, "b c"]
+) -> dict[str, int]:
     """Counts of pseudo-labels against the ground truth, for the record; nothing is trained on them.
 
-    ``background`` and ``foreground`` labels given, how many of each are ``…_right``, and the ``eligible`` snippet-class
-    pairs; precision is right over given, share is given over eligible. Counts add up over batches.
+    ``background`` and ``foreground`` labels given, how many of each are ``…_right``, the ``eligible`` snippet-class
+    pairs, and those that are foreground in ``truth``. Counts add up over batches.
     """
     eligible = mask[:, :, None] & (y > 0)[:, None, :]
-    positive = labels.keep & (labels.target >= 0.5)
-    negative = labels.keep & (labels.target < 0.5)
+    positive, negative = labels.keep & (labels.target >= 0.5), labels.keep & (labels.target < 0.5)
     counts = {
         "eligible": eligible,
         "foreground": positive,

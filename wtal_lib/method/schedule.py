@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +23,7 @@ class Phase:
     students: tuple[Name, ...]
     "the branches that learn; the others are frozen"
     taught: tuple[Name, ...]
-    "the students that also learn from the other branch's confident pseudo-labels"
+    "the students that also learn from confident pseudo-labels"
     start: int
     "updates each student has had when the phase begins: its place in the branch's own stream of batches"
     steps: int
@@ -32,22 +33,23 @@ class Phase:
 def alternate(config: Schedule) -> Iterator[Phase]:
     """The phases of a run: warm-up in stretches of ``period``, then B, F, B, F … (or both at once, or nobody taught).
 
-    Each branch ends with ``warmup + rounds * period`` updates: a step that is off trains on the video labels alone.
+    Whatever the kind, each branch ends with ``warmup + rounds * period`` updates, so that variants compare at equal
+    cost. A step that is switched off trains its branch on the video labels alone for as long.
     """
-    index = 0
+    count = itertools.count()
     for start in range(0, config.warmup, config.period):
-        steps = min(config.period, config.warmup - start)
-        yield Phase(index, "warmup", ("cbp", "vlp"), (), start, steps)
-        index += 1
+        yield Phase(next(count), "warmup", ("cbp", "vlp"), (), start, min(config.period, config.warmup - start))
     pair: dict[str, tuple[Name, bool]] = {"b": ("vlp", config.b_step), "f": ("cbp", config.f_step)}
-    for turn in range(config.rounds):
-        start = config.warmup + turn * config.period
+    for start in range(config.warmup, updates(config), config.period):
         if config.kind != "alternate":
             taught = tuple(student for student, on in pair.values() if on and config.kind == "joint")
-            yield Phase(index, config.kind, ("cbp", "vlp"), taught, start, config.period)
-            index += 1
+            yield Phase(next(count), config.kind, ("cbp", "vlp"), taught, start, config.period)
             continue
-        for step in config.order:
-            student, on = pair[step]
-            yield Phase(index, step.upper(), (student,), (student,) if on else (), start, config.period)
-            index += 1
+        for student, on in (pair[step] for step in config.order):
+            name = "B" if student == "vlp" else "F"
+            yield Phase(next(count), name, (student,), (student,) if on else (), start, config.period)
+
+
+def updates(config: Schedule) -> int:
+    """Updates that each branch has had at the end."""
+    return config.warmup + config.rounds * config.period

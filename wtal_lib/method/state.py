@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from wtal_lib.data import checkpoint
 from wtal_lib.data.batches import Batches
 from wtal_lib.method.config import Config
-from wtal_lib.method.models import CbpBranch, VlpBranch
+from wtal_lib.method.heads import head
+from wtal_lib.method.models import VlpBranch
 from wtal_lib.method.schedule import Name
 from wtal_lib.settings import digest, to_dict
 
@@ -33,7 +35,9 @@ class State:
     done: int = 0
     "phases completed"
     history: list[dict[str, Any]] = field(default_factory=list)
-    "one entry a phase: mean of each loss term, quality of the pseudo-labels, seconds"
+    "one entry a phase: mean of each loss term, quality of the pseudo-labels, reliabilities, seconds"
+    reliability: dict[Name, float] | None = None
+    "of each branch at the end of the warm-up; None before"
     evidence: dict[Name, dict[str, Tensor]] = field(default_factory=lambda: {name: {} for name in BRANCHES})
     "by branch and video, (t, k): evidence of the running mean for the labelled classes; cached until the branch trains"
 
@@ -43,20 +47,14 @@ def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         branches: dict[Name, nn.Module] = {
-            "cbp": CbpBranch(batches.moments("cbp"), len(batches.classes), config.cbp),
-            "vlp": VlpBranch(batches.moments("vlp"), text, logit_scale, config.vlp),
+            "cbp": head(config.cbp.head)(batches.cbp.moments, len(batches.classes), config.cbp).to(device),
+            "vlp": VlpBranch(batches.vlp.moments, text, logit_scale, config.vlp).to(device),
         }
-    for branch in branches.values():
-        branch.to(device)
-    optimizers: dict[Name, torch.optim.Optimizer] = {
-        name: torch.optim.AdamW(
-            [weight for weight in branches[name].parameters() if weight.requires_grad],
-            lr=getattr(config, name).learning_rate,
-            weight_decay=config.training.weight_decay,
-            fused=True,
-        )
-        for name in BRANCHES
-    }
+    optimizers: dict[Name, torch.optim.Optimizer] = {}
+    for name in BRANCHES:
+        weights = [weight for weight in branches[name].parameters() if weight.requires_grad]
+        rate, decay = getattr(config, name).learning_rate, config.training.weight_decay
+        optimizers[name] = torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
     averages = {name: copy.deepcopy(branch).eval().requires_grad_(False) for name, branch in branches.items()}
     return State(branches, averages, optimizers)
 
@@ -68,18 +66,24 @@ def identity(config: Config, batches: Batches) -> str:
 
 def save(config: Config, batches: Batches, state: State, folder: Path) -> None:
     """Write the run so far to ``folder/last.safetensors``; what was there before becomes ``previous``."""
-    tensors: dict[str, Tensor] = {}
+    groups: dict[str, Mapping[str, Tensor]] = {}
     for name in BRANCHES:
-        tensors |= {f"{name}.weights.{key}": value for key, value in state.branches[name].state_dict().items()}
-        tensors |= {f"{name}.average.{key}": value for key, value in state.averages[name].state_dict().items()}
-        for i, moments in state.optimizers[name].state_dict()["state"].items():
-            tensors |= {f"{name}.adam.{i}.{key}": value for key, value in moments.items()}
-        tensors |= {f"{name}.evidence.{video}": value for video, value in state.evidence[name].items()}
+        adam = state.optimizers[name].state_dict()["state"]
+        groups[f"{name}.weights"] = state.branches[name].state_dict()
+        groups[f"{name}.average"] = state.averages[name].state_dict()
+        groups[f"{name}.adam"] = {f"{i}.{key}": value for i, moments in adam.items() for key, value in moments.items()}
+        groups[f"{name}.evidence"] = state.evidence[name]
     last = folder / "last.safetensors"
     if last.exists():
         os.replace(last, folder / "previous.safetensors")
-    content = {"identity": identity(config, batches), "done": state.done, "history": state.history}
-    checkpoint.write(last, tensors, content)
+    content = {
+        "identity": identity(config, batches),
+        "done": state.done,
+        "history": state.history,
+        "reliability": state.reliability,
+        "width": {"cbp": batches.cbp.width, "vlp": batches.vlp.width},
+    }
+    checkpoint.write(last, groups, content)
 
 
 def resume(config: Config, batches: Batches, state: State, folder: Path) -> None:
@@ -88,13 +92,13 @@ def resume(config: Config, batches: Batches, state: State, folder: Path) -> None
     Without one, ``state`` is left as it is. A damaged checkpoint is renamed ``….damaged`` and the one before it loaded.
 
     Raises:
-        ValueError: a whole checkpoint, but of another configuration, width or data.
+        ValueError: a whole checkpoint, but of another configuration, head, width or data.
     """
     for path in (folder / "last.safetensors", folder / "previous.safetensors"):
         if not path.is_file():
             continue
         try:
-            tensors, content = checkpoint.read(path)
+            groups, content = checkpoint.read(path)
         except ValueError:
             os.replace(path, path.with_suffix(".damaged"))
             continue
@@ -103,22 +107,15 @@ def resume(config: Config, batches: Batches, state: State, folder: Path) -> None
                 f"{path} belongs to another configuration or other data ({content['identity']}, expected"
                 f" {identity(config, batches)}); choose another folder, or delete it to start anew"
             )
-        _restore(state, tensors)
-        state.done, state.history = content["done"], content["history"]
+        for name in BRANCHES:
+            state.branches[name].load_state_dict(groups[f"{name}.weights"])
+            state.averages[name].load_state_dict(groups[f"{name}.average"])
+            state.evidence[name] = groups[f"{name}.evidence"]
+            moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
+            for key, value in groups[f"{name}.adam"].items():
+                i, _, what = key.partition(".")
+                moments[int(i)][what] = value
+            adam = state.optimizers[name].state_dict()
+            state.optimizers[name].load_state_dict({**adam, "state": moments})
+        state.done, state.history, state.reliability = (content[key] for key in ("done", "history", "reliability"))
         return
-
-
-def _restore(state: State, tensors: Mapping[str, Tensor]) -> None:
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-    for name in BRANCHES:
-        state.branches[name].load_state_dict(part(f"{name}.weights."))
-        state.averages[name].load_state_dict(part(f"{name}.average."))
-        state.evidence[name] = part(f"{name}.evidence.")
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in part(f"{name}.adam.").items():
-            i, _, what = key.partition(".")
-            moments.setdefault(int(i), {})[what] = value
-        groups = state.optimizers[name].state_dict()["param_groups"]
-        state.optimizers[name].load_state_dict({"state": moments, "param_groups": groups})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,16 +18,17 @@ from torch import Tensor
 from wtal_lib.data.batches import Batch, Batches
 from wtal_lib.method import losses, pseudo_labels
 from wtal_lib.method.config import Config
+from wtal_lib.method.models import whole_videos
 from wtal_lib.method.pooling import arithmetic
-from wtal_lib.method.predict import whole_videos
+from wtal_lib.method.pseudo_labels import OTHER, Confidence, Labels
+from wtal_lib.method.reliability import claims, measure, shares
 from wtal_lib.method.schedule import Name, Phase, alternate
 from wtal_lib.method.state import BRANCHES, State, resume, save
 
-OTHER: dict[Name, Name] = {"cbp": "vlp", "vlp": "cbp"}
 Truth = Callable[[str], np.ndarray]
 "a video's ground truth, (t, c) bool on its snippets: read by the supervised bound and the pseudo-labels' record only"
-Confidence = dict[str, dict[str, Tensor]]
-"by video and taught student, (t, k) in [0, 1]: a column a class that the video is labelled with"
+Teaching = dict[Name, dict[str, Confidence]]
+"by taught student and video, confidences (t, k): a column a class that the video is labelled with"
 
 
 def train(
@@ -41,8 +42,9 @@ def train(
 ) -> State:
     """Carry the run to its end, in place: warm-up, then B, F, B, F …
 
-    With a ``folder``, a checkpoint is kept after every phase; a killed run goes on from its last one to the same bits.
-    ``on_phase`` is called before that checkpoint, which keeps what it adds to the history: logs, plots, validation.
+    With a ``folder``, a checkpoint is kept after every phase, and a run that was killed goes on from its last one to
+    the very same result. ``on_phase`` is called after every phase, before its checkpoint, which keeps what it adds to
+    the history; logs, plots and validation live there.
 
     Raises:
         FloatingPointError: a loss that is not a number, with the step, the batch's videos and the last good checkpoint.
@@ -56,9 +58,10 @@ def train(
         for phase in alternate(config.schedule):
             if phase.index < state.done:
                 continue
-            entry = _run_phase(config, batches, state, phase, truth, folder)
+            if phase.name != "warmup" and state.reliability is None:
+                state.reliability = measure(config, batches, state.averages)
+            state.history.append(_run_phase(config, batches, state, phase, truth, folder))
             state.done = phase.index + 1
-            state.history.append(entry)
             if on_phase is not None:
                 on_phase(phase, state)
             if folder is not None:
@@ -69,55 +72,58 @@ def train(
 def _run_phase(
     config: Config, batches: Batches, state: State, phase: Phase, truth: Truth | None, folder: Path | None
 ) -> dict[str, Any]:
-    """One phase's record; its students have had ``phase.steps`` more updates."""
-    began = time.perf_counter()
-    entry: dict[str, Any] = {"phase": phase.index, "name": phase.name, "updates": phase.start + phase.steps}
+    """Train the phase's students, ``phase.steps`` updates each, and return its entry in the history."""
+    began, loading = time.perf_counter(), 0.0
     steps = range(phase.start, phase.start + phase.steps)
-    names = sorted({name for step in steps for name in batches.names(step)})
-    confidence = teach(config, batches, state, phase, names) if phase.taught else {}
-    entry |= {"seconds_teaching": time.perf_counter() - began, "seconds_loading": 0.0}
-    sums: dict[str, float] = {}
-    counts: dict[str, Counter[str]] = {}
-    for student in phase.students:
-        state.evidence[student] = {}
+    teaching = teach(config, batches, state, phase, sorted({name for step in steps for name in batches.names(step)}))
+    teaching_done = time.perf_counter()
+    sums: dict[str, float] = defaultdict(float)
+    counts: dict[Name, Counter[str]] = {student: Counter() for student in phase.students}
+    state.evidence |= {student: {} for student in phase.students}
     for step in steps:
         asked = time.perf_counter()
         batch = batches[step]
-        entry["seconds_loading"] += time.perf_counter() - asked
+        loading += time.perf_counter() - asked
         for student in phase.students:
-            labels, right = _labels(config, batches, student, phase, batch, confidence, truth)
-            counts.setdefault(student, Counter()).update(right)
+            labels, right = _labels(config, batches, student, batch, teaching, truth)
+            counts[student].update(right)
             terms = update(config, state, student, batch, labels, step)
             for name, value in terms.items():
-                sums[f"{student}.{name}"] = sums.get(f"{student}.{name}", 0.0) + value / phase.steps
-            if not all(np.isfinite(value) for value in terms.values()):
+                sums[f"{student}.{name}"] += value / phase.steps
+            if not np.isfinite(list(terms.values())).all():
                 raise FloatingPointError(_not_a_number(student, step, batch, terms, folder))
     return {
-        **entry,
-        "losses": sums,
-        "pseudo_labels": {key: dict(value) for key, value in counts.items()},
+        "phase": phase.index,
+        "name": phase.name,
+        "updates": phase.start + phase.steps,
+        "losses": dict(sums),
+        "pseudo_labels": {student: dict(count) for student, count in counts.items()},
+        "reliability": state.reliability,
+        "warnings": [f"{s}: the rule gave no label" for s in phase.taught if counts[s]["labels"] == 0],
+        "seconds_teaching": teaching_done - began,
+        "seconds_loading": loading,
         "seconds": time.perf_counter() - began,
     }
 
 
-def _not_a_number(student: str, step: int, batch: Batch, terms: Mapping[str, float], folder: Path | None) -> str:
+def _not_a_number(student: Name, step: int, batch: Batch, terms: dict[str, float], folder: Path | None) -> str:
     good = f"the last good checkpoint is {folder / 'last.safetensors'}" if folder else "no checkpoint was kept"
-    return (
-        f"a loss of the {student} branch is not a number at update {step} ({dict(terms)}), videos"
-        f" {', '.join(batch.names)}; {good}. Look for extreme features in these videos, or lower the learning rate"
-    )
+    what = f"a loss of the {student} branch is not a number at update {step} ({terms}), videos {', '.join(batch.names)}"
+    return f"{what}; {good}. Look for extreme features in these videos, or lower the learning rate"
 
 
-def teach(config: Config, batches: Batches, state: State, phase: Phase, names: Sequence[str]) -> Confidence:
-    """The B and F steps' decision: confidence of the frozen teachers on whole videos, for each taught student."""
-    confidence: Confidence = {name: {} for name in names}
+def teach(config: Config, batches: Batches, state: State, phase: Phase, names: Sequence[str]) -> Teaching:
+    """Confidences by which a B or F step labels whole videos, from frozen teachers, for each taught student."""
+    rule, weight = config.pseudo_labels, shares(state.reliability, config.pseudo_labels.earned)
+    teaching: Teaching = {}
     for student in phase.taught:
-        teacher = _evidence(config, batches, state, OTHER[student], names)
-        alone = config.pseudo_labels.confidence == "teacher"
-        own = {} if alone else _evidence(config, batches, state, student, names)
-        for name in names:
-            confidence[name][student] = pseudo_labels.confidence(teacher[name], own.get(name), config.pseudo_labels)
-    return confidence
+        teachers = (OTHER[student],) if rule.word == "teacher" else BRANCHES
+        known = {branch: _evidence(config, batches, state, branch, names) for branch in teachers}
+        teaching[student] = {
+            name: pseudo_labels.confidence(student, {branch: known[branch][name] for branch in known}, rule, weight)
+            for name in names
+        }
+    return teaching
 
 
 def _evidence(
@@ -126,62 +132,59 @@ def _evidence(
     """Evidence of a branch's running mean for the labelled classes of whole videos; cached until the branch trains."""
     cache, width = state.evidence[branch], round(config.pseudo_labels.smoothing / batches.grid.step)
     new = [name for name in names if name not in cache]
-    outputs = whole_videos(state.averages[branch], new, partial(batches.rows, branch), config.training.precision)
-    for name, output in outputs:
+    rows = partial(batches.rows, branch)
+    for name, output in whole_videos(state.averages[branch], new, rows, config.training.precision):
         score_1tk = output.score()[:, :, batches.labelled(name)]
         cache[name] = pseudo_labels.evidence(score_1tk, torch.ones(score_1tk.shape[:2], dtype=torch.bool), width)[0]
     return cache
 
 
 def _labels(
-    config: Config,
-    batches: Batches,
-    student: Name,
-    phase: Phase,
-    batch: Batch,
-    confidence: Confidence,
-    truth: Truth | None,
-) -> tuple[pseudo_labels.Labels | None, dict[str, int]]:
+    config: Config, batches: Batches, student: Name, batch: Batch, teaching: Teaching, truth: Truth | None
+) -> tuple[Labels | None, dict[str, int]]:
     """The labels that the student learns from beside the video labels, and their counts against the ground truth."""
-    columns = [batches.labelled(name) for name in batch.names]
+    if student not in teaching and not config.training.supervised:
+        return None, {}
     real = None
     if truth is not None:
-        real = _drawn(batch, columns, [truth(name)[:, k] for name, k in zip(batch.names, columns, strict=True)]) > 0
-    if config.training.supervised and real is not None:
-        keep = batch.mask[:, :, None] & (batch.y > 0)[:, None, :]
-        return pseudo_labels.Labels(real.float(), keep), {}
-    if student not in phase.taught:
-        return None, {}
-    one = config.pseudo_labels.sides == "one"  # B teaches VLP background alone, F teaches CBP foreground alone
-    sides = (not one or student == "vlp", not one or student == "cbp")
-    score = _drawn(batch, columns, [confidence[name][student].numpy() for name in batch.names])
-    labels = pseudo_labels.label(score, batch.mask, batch.y, config.pseudo_labels, sides)
-    return labels, {} if real is None else pseudo_labels.quality(labels, real, batch.mask, batch.y)
+        real = _drawn(batches, batch, lambda name: truth(name)[:, batches.labelled(name)]) > 0
+    if config.training.supervised:
+        assert real is not None
+        return Labels(real.float(), batch.mask[:, :, None] & (batch.y > 0)[:, None, :]), {}
+    given = teaching[student]
+    background = _drawn(batches, batch, lambda name: given[name].background.numpy())
+    foreground = _drawn(batches, batch, lambda name: given[name].foreground.numpy())
+    kinds = pseudo_labels.kinds_taught(student, config.pseudo_labels)
+    labels = pseudo_labels.label(Confidence(background, foreground), batch.mask, batch.y, config.pseudo_labels, kinds)
+    counts = {} if real is None else pseudo_labels.quality(labels, real, batch.mask, batch.y)
+    return labels, {"labels": int(labels.keep.sum()), **counts}
 
 
-def _drawn(batch: Batch, columns: Sequence[np.ndarray], rows: Sequence[np.ndarray]) -> Float[Tensor, "b t c"]:
-    """Whole videos' rows (t, k) of some classes at the positions that a batch drew; zeros for all other classes."""
+def _drawn(batches: Batches, batch: Batch, rows: Callable[[str], np.ndarray]) -> Float[Tensor, "b t c"]:
+    """Whole videos' rows (t, k) of their own classes at the positions that a batch drew; zeros for all others."""
     drawn = np.zeros((*batch.mask.shape, batch.y.shape[1]), dtype=np.float32)
-    index_bt, length_b = batch.index.numpy(), batch.mask.sum(dim=1).tolist()
-    for i, length in enumerate(length_b):
-        drawn[i, :length, columns[i]] = rows[i][index_bt[i, :length]].T
+    for i, name in enumerate(batch.names):
+        index_t = batch.index[i, batch.mask[i]].numpy()
+        drawn[i, : len(index_t), batches.labelled(name)] = rows(name)[index_t].T
     return torch.from_numpy(drawn)
 
 
 def update(
-    config: Config, state: State, student: Name, batch: Batch, labels: pseudo_labels.Labels | None, step: int
+    config: Config, state: State, student: Name, batch: Batch, labels: Labels | None, step: int
 ) -> dict[str, float]:
     """The terms of one update of one branch, after which its weights and their running mean have moved."""
     branch, optimizer = state.branches[student].train(), state.optimizers[student]
     device = next(branch.parameters()).device
-    _seed((config.seed, BRANCHES.index(student), step), device)
+    random = int(np.random.SeedSequence((config.seed, BRANCHES.index(student), step)).generate_state(1)[0])
+    (torch.cuda if device.type == "cuda" else torch.default_generator).manual_seed(random)
     mask, y = batch.mask.to(device), batch.y.to(device)
     with arithmetic(config.training.precision, device.type):
-        logit, attention = branch((batch.x if student == "cbp" else batch.z).to(device), mask)
-    terms = losses.video_label_terms(logit, attention, mask, y, config.training.pool)
+        output = branch((batch.x if student == "cbp" else batch.z).to(device), mask)
+    terms = getattr(branch, "video_label_terms", losses.video_label_terms)(output, mask, y, config.training.pool)
     if labels is not None:
         target, keep = labels.target.to(device), labels.keep.to(device)
-        terms["distill"] = losses.distillation(logit, attention, target, keep, config.pseudo_labels.into)
+        term = losses.distillation(output, target, keep, y, config.pseudo_labels.into)
+        terms["distill"] = _claim(config, state, student) * term
     optimizer.zero_grad(set_to_none=True)
     losses.total(terms, config.losses).backward()
     optimizer.step()
@@ -194,12 +197,12 @@ def update(
     return dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
 
 
-def _seed(key: tuple[int, ...], device: torch.device) -> None:
-    """Seed the device's random numbers by ``key`` alone; ``torch.manual_seed`` takes 0.6 ms for this."""
-    number = int(np.random.SeedSequence(key).generate_state(1)[0])
-    torch.default_generator.manual_seed(number)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(number)
+def _claim(config: Config, state: State, student: Name) -> float:
+    """The weight that those who teach a student have earned; a mean of both branches holds their shares already."""
+    if config.training.supervised or config.pseudo_labels.word == "mean":
+        return 1.0
+    claim = claims(state.reliability, config.pseudo_labels.earned)
+    return claim[OTHER[student]] if config.pseudo_labels.word == "teacher" else min(claim.values())
 
 
 @contextmanager

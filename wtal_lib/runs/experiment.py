@@ -64,8 +64,9 @@ class Experiment:
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(f"device {device!r} was asked for, but PyTorch sees no GPU; use auto or cpu")
         self.identity = identity(self.config, data, self.device)
-        sizes = {"videos": config.training.videos, "snippets": config.training.snippets}
-        self.batches = Batches(data.annotations, data.cbp, data.vlp, **sizes, seed=config.seed)
+        sizes = {name: getattr(config.training, name) for name in ("videos", "snippets", "held_out")}
+        drawn = {"seed": config.seed, "warmup": config.schedule.warmup}
+        self.batches = Batches(data.annotations, data.cbp, data.vlp, **sizes, **drawn)
         self.vlp, self.logit_scale = data.vlp, float(data.vlp.meta.get("logit_scale", 100.0))
         self.protocol = get_dataset(config.dataset).headline
         self.truth: GroundTruth = ground_truth(data.annotations, self.protocol)
@@ -110,7 +111,7 @@ class Experiment:
     def scores(self, state: State) -> Scores:
         """Scores of each branch and of their fusion for every test video; nothing trained means vanilla VLP."""
         branches = dict(state.averages) if state.done else {**state.averages, "vlp": self.vanilla()}
-        scores = predict.video_scores(self.config, self.batches, branches, self.test)
+        scores = predict.video_scores(self.config, self.batches, branches, self.test, state.reliability)
         return scores if state.done else {**scores, "fused": scores["vlp"]}
 
     def headline_map(self, detections: Any) -> float:

@@ -185,6 +185,7 @@ def warmup(config: Config) -> Config:
         preset="warmup",
         fusion=Config.fusion,
         cbp_share=Config.cbp_share,
+        earned=Config.earned,
         pseudo_labels=config.pseudo_labels if distills else PseudoLabels(),
         localize=Localize(),
         schedule=Schedule(warmup=config.schedule.warmup, period=config.schedule.period, rounds=0),

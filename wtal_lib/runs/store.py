@@ -28,7 +28,7 @@ from wtal_lib.method.presets import PRESETS, PROFILE_FIELDS, preset
 from wtal_lib.runs.records import cache_root, flat, project_root, sha256
 from wtal_lib.score.detections import read_detections
 from wtal_lib.settings import from_dict, to_dict
-from wtal_lib.simulate.knobs import DIFFICULTIES, difficulty
+from wtal_lib.simulate.knobs import DIFFICULTIES, DRAWN, difficulty
 
 RECORD, TRACEBACK, CHECKPOINT, WARMUP = "record.json", "traceback.txt", "last.safetensors", "warmup-"
 "names in the cache; a folder that begins with the last one holds a warm-up that runs share"
@@ -161,7 +161,7 @@ def differences(config: Config) -> tuple[str, dict[str, Any]]:
 def _setting(knobs: Mapping[str, Any]) -> str:
     """The name of a simulated world's difficulty; empty when it has none."""
     fixed = {name: knobs[name] for name in ("dataset", "profile", "seed")}
-    return next((name for name in DIFFICULTIES if to_dict(difficulty(name, **fixed)) == dict(knobs)), "")
+    return next((name for name in [*DIFFICULTIES, DRAWN] if to_dict(difficulty(name, **fixed)) == dict(knobs)), "")
 
 
 def pack_detections(folder: Path) -> None:

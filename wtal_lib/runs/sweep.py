@@ -28,7 +28,7 @@ from wtal_lib.runs.experiment import identity, resolved
 from wtal_lib.runs.run import finished, run, warmup_name
 from wtal_lib.runs.sources import Data, Spec, open_data
 from wtal_lib.settings import coerced, to_dict, unknown
-from wtal_lib.simulate.knobs import DIFFICULTIES
+from wtal_lib.simulate.knobs import DIFFICULTIES, DRAWN
 
 PRELOAD = ("wtal_lib.runs.sweep", "torch._dynamo", "numba.core.compiler")
 "what runs import, the last two when PyTorch makes an optimizer and numba compiles; seconds each"
@@ -244,8 +244,8 @@ def grid(values: Mapping[str, Any]) -> list[Task]:
         if not given[key]:
             raise ValueError(f"{key} must name at least one, got an empty list")
     for setting in given["settings"]:
-        if setting not in DIFFICULTIES:
-            raise ValueError(unknown(setting, list(DIFFICULTIES), "setting"))
+        if setting not in (names := [*DIFFICULTIES, DRAWN]):
+            raise ValueError(unknown(setting, names, "setting"))
     dataset, source, root, profile, world, presets, seeds, settings = given.values()
     fields = [{str(field): value for field, value in change.items()} for change in changes]
     return [

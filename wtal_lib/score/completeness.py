@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from wtal_lib.data.segments import Detections, Grid, GroundTruth
 from wtal_lib.score.matching import pairs, ratio, running_max, shared_seconds, truth_indices
@@ -104,6 +104,21 @@ def activated(
         columns.append((np.full(len(label_n), video), label_n, grid.seconds(edge_n2), mean_n))
     video_n, label_n, segment_n2, score_n = (np.concatenate(column) for column in zip(*columns, strict=True))
     return Detections(video_n, label_n, segment_n2, score_n, tuple(scores), tuple(classes))
+
+
+def outcomes(
+    cas: Mapping[str, Float[np.ndarray, "_ c"]], truth: Mapping[str, Bool[np.ndarray, "_ c"]], level: float
+) -> dict[str, float]:
+    """Shares of TP, FN, FP and TN among the snippets of all videos, for the classes that occur in each.
+
+    A snippet is taken for action of a class where its score reaches ``level`` (Figure 1 of Ju et al., CVPR 2023).
+    """
+    counts = np.zeros(4)
+    for name, cas_tc in cas.items():
+        here_c = truth[name].any(axis=0)
+        taken, true = cas_tc[:, here_c] >= level, truth[name][:, here_c]
+        counts += [(taken & true).sum(), (~taken & true).sum(), (taken & ~true).sum(), (~taken & ~true).sum()]
+    return dict(zip(("TP", "FN", "FP", "TN"), (counts / max(counts.sum(), 1)).tolist(), strict=True))
 
 
 def _keys(table: Detections, truth: GroundTruth) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "knobs": ["Simulator", "difficulty"],
+        "knobs": ["Size", "Simulator", "difficulty", "draw"],
         "structure": ["drawn_annotations"],
         "packs": ["SimulatedPack", "World", "simulate", "write_packs"],
     },

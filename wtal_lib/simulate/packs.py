@@ -28,7 +28,7 @@ from wtal_lib.data.vlp_pack import write_vlp_pack
 from wtal_lib.data.wtalc_pack import write_wtalc_pack
 from wtal_lib.settings import digest, to_dict
 from wtal_lib.simulate.knobs import Simulator
-from wtal_lib.simulate.modalities import REVISION, Cbp, Vlp, rng_of
+from wtal_lib.simulate.modalities import REVISION, Cbp, Vlp, common, rng_of
 from wtal_lib.simulate.structure import drawn_annotations, groups, seconds, subset
 from wtal_lib.simulate.timeline import Timeline, timeline
 
@@ -139,7 +139,9 @@ class World:
         return timeline(video.segments, class_m, self._main(video), snippets, self.grid, self.config, rng)
 
     def _features(self, modality: Cbp | Vlp, kind: str, name: str) -> Float64[np.ndarray, "t d"]:
-        return modality(self.timeline(name), self._stray(name), rng_of(REVISION, self.config.seed, name, kind))
+        line, seed = self.timeline(name), self.config.seed
+        both = common(rng_of(REVISION, seed, name, "common"), line, len(self._group_c), self.config)
+        return modality(line, self._stray(name), both, rng_of(REVISION, seed, name, kind))
 
     def _main(self, video: Video) -> int:
         """A video's first class; class 0 if it has no label."""

@@ -95,11 +95,13 @@ def timeline(
     # visible ends lie about the annotated ones, closer for short instances
     spread_m1 = knobs.jitter * np.minimum(np.diff(segment_m2), knobs.cycle)
     seen_m2 = segment_m2 + spread_m1 * np.clip(rng.standard_normal(segment_m2.shape), -2, 2)
-    share_m2 = knobs.phase_share * rng.uniform(0.6, 1.4, segment_m2.shape)
+    share_m2 = knobs.phase_share * (1 + knobs.phase_spread * rng.uniform(-1, 1, segment_m2.shape))
     phase_mt3 = phases(seen_m2, share_m2, knobs.cycle, grid, snippets)
-    # visibility: 1 on average for each modality, except where an instance is hard to see for both
+    # visibility: 1 on average for each modality, in part the same for both, except where an instance is hard to see
     hard_m = rng.random(len(segment_m2)) < knobs.hard
-    visible_m2 = np.exp(knobs.uneven * rng.standard_normal(segment_m2.shape) - knobs.uneven**2 / 2)
+    ease_m2 = (1 - knobs.shared) ** 0.5 * rng.standard_normal(segment_m2.shape)
+    ease_m2 += knobs.shared**0.5 * rng.standard_normal((len(segment_m2), 1))
+    visible_m2 = np.exp(knobs.uneven * ease_m2 - knobs.uneven**2 / 2)
     visible_m2 *= np.where(hard_m, rng.uniform(*HARD, len(segment_m2)), 1.0)[:, None]
     # shots of gamma-distributed length; away from any context, some are unrelated
     length_s = rng.gamma(2.0, knobs.shot_seconds / 2, size=8 + int(2 * stop / knobs.shot_seconds)) + grid.step
@@ -108,22 +110,33 @@ def timeline(
     margin_m2 = MARGIN + rng.exponential(knobs.context_seconds, segment_m2.shape)
     beside_t = grid.coverage(union(segment_m2 + margin_m2 * [-1, 1]), snippets)
     scene_t = np.where((rng.random(shots) < knobs.unrelated)[shot_t], beside_t, 1.0)
+    uncut_t = 1.0 - (rng.random(shots) < knobs.cuts)[shot_t]
     pace_s = rng.uniform(0.3, 1.3, shots) * (rng.random(shots) < WALKED)
     wave_t = 1 + 0.5 * np.sin(np.arange(snippets) * rng.uniform(0.4, 1.2) + rng.uniform(0, 2 * np.pi))
     away_mt = np.maximum(segment_m2[:, :1] - middle_t, middle_t - segment_m2[:, 1:])
     return Timeline(
         segment_m2=segment_m2,
         class_m=class_m,
-        phase_mt3=phase_mt3,
+        phase_mt3=_spread(phase_mt3, knobs.bleed, grid) * uncut_t[:, None],
         visible_m2=visible_m2,
         still_t=np.clip(1 - phase_mt3.sum(axis=(0, 2)), 0, 1),
         class_t=class_m[away_mt.argmin(axis=0)] if len(class_m) else np.full(snippets, fallback, dtype=np.int64),
-        scene_t=scene_t,
+        scene_t=scene_t * uncut_t,
         clear_t=np.exp(CLEAR * rng.standard_normal(shots))[shot_t],
         shot_t=shot_t,
         kind_t=rng.integers(len(SHOT_KINDS), size=shots)[shot_t],
         walk_t=pace_s[shot_t] * wave_t,
     )
+
+
+def _spread(phase_mt3: Float64[np.ndarray, "m t 3"], seconds: float, grid: Grid) -> Float64[np.ndarray, "m t 3"]:
+    """Phases under a centred running mean of ``seconds``, made an odd number of snippets."""
+    half = round(seconds / grid.step / 2)
+    if not half:
+        return phase_mt3
+    total = np.pad(phase_mt3.cumsum(axis=1), ((0, 0), (half + 1, half), (0, 0)), mode="edge")
+    total[:, : half + 1] = 0
+    return (total[:, 2 * half + 1 :] - total[:, : -2 * half - 1]) / (2 * half + 1)
 
 
 def _replays(

@@ -19,6 +19,7 @@ from wtal_lib.data.segments import Detections, GroundTruth
 from wtal_lib.method.localize import VideoScores
 from wtal_lib.runs.experiment import Experiment
 from wtal_lib.score.completeness import activated, completeness, covered
+from wtal_lib.score.completeness import outcomes as completeness_outcomes
 from wtal_lib.score.diagnose import multiples
 from wtal_lib.score.metrics import match
 
@@ -63,6 +64,38 @@ def trade(task: Experiment, stages: Mapping[str, ByVideo], thresholds: Sequence[
         cas = task.normalized_cas(scores)
         rows += [(stage, level, *map(np.nanmean, fit(task, cas, level))) for level in thresholds]
     return pd.DataFrame(rows, columns=["stage", "level", "complete", "over"])
+
+
+def outcomes(task: Experiment, stages: Mapping[str, ByVideo], level: float = 0.5) -> pd.DataFrame:
+    """Shares of TP, FN, FP and TN of each stage at ``level`` and at its own best one: stage, cut, level, the four.
+
+    The best level is that of the highest F1, over :data:`THRESHOLDS`; it is an oracle, which looks at the ground truth.
+    """
+    rows = []
+    for stage, scores in stages.items():
+        cas, truth = task.normalized_cas(scores), {name: task.snippet_truth(name) for name in scores}
+        at = {one: completeness_outcomes(cas, truth, one) for one in sorted({*THRESHOLDS, level})}
+        best = max(THRESHOLDS, key=lambda one: at[one]["TP"] / (1 + at[one]["TP"] - at[one]["TN"]))  # as F1 ranks
+        rows += [
+            {"stage": stage, "cut": cut, "level": one, **at[one]} for cut, one in (("fixed", level), ("best", best))
+        ]
+    return pd.DataFrame(rows)
+
+
+def typical_video(task: Experiment, cbp: ByVideo, vlp: ByVideo, level: float = 0.5) -> str:
+    """The test video with one class whose CBP misses and VLP additions are both nearest their medians over all videos.
+
+    So that a picture shows what is usual, not what is best: nobody chooses it.
+    """
+    rates = {}
+    for name in cbp:
+        truth = {name: task.snippet_truth(name)}
+        if truth[name].any(axis=0).sum() != 1 or not 0.05 < truth[name].any(axis=1).mean() < 0.6:
+            continue
+        one, other = (completeness_outcomes(task.normalized_cas({name: of[name]}), truth, level) for of in (cbp, vlp))
+        rates[name] = one["FN"] / (one["TP"] + one["FN"]), other["FP"] / (other["TP"] + other["FN"])
+    rank = pd.DataFrame(rates, index=["missed", "added"]).T.rank(pct=True) - 0.5
+    return str(rank.abs().max(axis=1).idxmin())
 
 
 def found(detections: Detections, truth: GroundTruth, iou: float = 0.5) -> Bool[np.ndarray, " m"]:

@@ -101,8 +101,11 @@ def grid_tasks(values: Mapping[str, Any]) -> list[Any]:
         "main": ablation.presets(ablation.MAIN, *about, seeds),
         "steps": ablation.steps(*about, seeds),
         "thresholds": ablation.thresholds(*about, seeds[0]),
-        "sides": ablation.sides(*about, seeds[0]),
-        "difficulties": ablation.difficulties(*about, seeds),
+        "rules": ablation.rules(*about, seeds[:1]),
+        "sides": ablation.sides(*about, seeds[:1]),
+        "held_out": ablation.held_out(*about, seeds[0]),
+        "weak": ablation.in_settings(ablation.WEAK, *about, seeds[:1]),
+        "sharing": ablation.in_settings(ablation.SHARING, *about, seeds[:1]),
     }
     for name in asked:
         if name not in rows:

@@ -16,7 +16,8 @@ from wtal_lib.data.files import replacing
 from wtal_lib.method import predict
 from wtal_lib.method.config import Config
 from wtal_lib.method.localize import localize
-from wtal_lib.method.state import fresh, resume
+from wtal_lib.method.schedule import Name
+from wtal_lib.method.state import State, fresh, resume
 from wtal_lib.runs.experiment import Experiment, Scores
 from wtal_lib.runs.records import METHOD
 from wtal_lib.runs.run import run
@@ -53,11 +54,17 @@ def scores(config: Config, data: Data, store: Store) -> tuple[Experiment, Scores
     Raises:
         ValueError, OSError, FloatingPointError: as :func:`wtal_lib.runs.run.run`.
     """
+    task, state = _restored(config, data, store)
+    return task, task.scores(state)
+
+
+def _restored(config: Config, data: Data, store: Store) -> tuple[Experiment, State]:
+    """The task of a run, and its state at the end; computed where the store lacks it or its checkpoint."""
     task = Experiment(config, data)
     run(config, data, store, keep=["networks"])
     state = fresh(task.config, task.batches, task.text(), task.logit_scale, task.device)
     resume(task.config, task.batches, state, store.cache / task.identity)
-    return task, task.scores(state)
+    return task, state
 
 
 def resampled(
@@ -99,9 +106,12 @@ def by_rule(
     asked = [(question, row, fields) for question, of in rules.items() for row, fields in of.items()]
     for question, row, fields in [("", "full", {}), *asked]:
         changed = replaced(config, **fields)
-        key = digest([changed.fusion, changed.cbp_share, to_dict(changed.localize), METHOD])
+        rule = changed.fusion, changed.cbp_share, changed.earned, to_dict(changed.localize)
+        key = digest([*rule, METHOD])
         if key not in known:
-            found = found or scores(config, data, store)
+            if found is None:
+                task, state = _restored(config, data, store)
+                found = task, task.scores(state), state.reliability
             known[key] = _headline(changed, *found)
         rows.append({"question": question, "row": row, "seed": config.seed, **known[key]})
     if found is not None:
@@ -110,9 +120,11 @@ def by_rule(
     return pd.DataFrame(rows)
 
 
-def _headline(config: Config, task: Experiment, scores: Scores) -> dict[str, float]:
+def _headline(
+    config: Config, task: Experiment, scores: Scores, reliability: Mapping[Name, float] | None
+) -> dict[str, float]:
     """The fused scores of a run under the rules of ``config``, percent."""
-    videos = [predict.fuse([scores["cbp"][name], scores["vlp"][name]], config) for name in scores["cbp"]]
+    videos = [predict.fuse([scores["cbp"][name], scores["vlp"][name]], config, reliability) for name in scores["cbp"]]
     found = localize(videos, config.localize, task.batches.grid, task.batches.classes)
     name = get_dataset(config.dataset).headline.name
     return score({"metrics": {"fused": report(found, task.data.annotations, [name])["protocols"]}}, "fused", name)

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
 from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.segments import union
-from wtal_lib.method import predict, pseudo_labels, trainer
+from wtal_lib.method import predict, trainer
 from wtal_lib.method.config import Config
 from wtal_lib.method.schedule import Phase, alternate
 from wtal_lib.method.state import State, fresh
@@ -45,16 +44,19 @@ def chapters(
     found = {"untrained": Chapter(predict.video_scores(config, task.batches, {"vlp": task.vanilla()}, videos), {})}
 
     def add(name: str, state: State, confidence: dict[str, np.ndarray]) -> None:
-        found[name] = Chapter(predict.video_scores(config, task.batches, state.averages, videos), confidence)
+        scores = predict.video_scores(config, task.batches, state.averages, videos, state.reliability)
+        found[name] = Chapter(scores, confidence)
 
     def on_phase(phase: Phase, state: State) -> None:
         if progress is not None:
             progress(f"{phase.name} to update {phase.start + phase.steps}, phase {phase.index + 1} of {len(phases)}")
         following = phases[phase.index + 1] if phase.index + 1 < len(phases) else None
         if following is not None and following.taught and following.name not in found:
-            of = trainer.teach(config, task.batches, state, following, videos)
             student = following.taught[0]
-            add(following.name, state, {name: _all_classes(task, name, of[name][student].numpy()) for name in of})
+            of = trainer.teach(config, task.batches, state, following, videos)[student]
+            kind = "background" if student == "vlp" else "foreground"  # one and the same but for the rule `ternary`
+            heard = {name: _all_classes(task, name, getattr(one, kind).numpy()) for name, one in of.items()}
+            add(following.name, state, heard)
 
     trainer.train(config, task.batches, state, truth=task.snippet_truth, on_phase=on_phase)
     add("end", state, {})
@@ -72,9 +74,8 @@ def labels(
     confidence_t: Float[np.ndarray, " t"], config: Config
 ) -> tuple[Bool[np.ndarray, " t"], Bool[np.ndarray, " t"]]:
     """Which snippets a confidence labels as background and which as foreground, by the config's thresholds."""
-    confidence, limits = torch.from_numpy(confidence_t), config.pseudo_labels
-    background = pseudo_labels.confident_background(confidence, limits.background_below)
-    return background.numpy(), pseudo_labels.confident_foreground(confidence, limits.foreground_above).numpy()
+    limits = config.pseudo_labels
+    return confidence_t < limits.background_below, confidence_t > limits.foreground_above
 
 
 def curves(task: Experiment, scores: Scores, video: str, c: int) -> dict[str, Float[np.ndarray, " _"]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from wtal_lib.data import checkpoint
 from wtal_lib.data.annotations import find_annotations
@@ -20,11 +20,13 @@ from wtal_lib.data.files import read_array, read_json
 from wtal_lib.data.segments import Detections, Grid, resampled
 from wtal_lib.data.vlp_pack import REMEDY, read_meta, read_text_rows
 from wtal_lib.method.config import Config
+from wtal_lib.method.heads import head
 from wtal_lib.method.localize import VideoScores, localize, min_max
-from wtal_lib.method.models import CbpBranch, Vanilla, VlpBranch
-from wtal_lib.method.predict import branch_scores, fuse
+from wtal_lib.method.models import Vanilla, VlpBranch
+from wtal_lib.method.predict import video_scores
 from wtal_lib.method.presets import preset
 from wtal_lib.method.schedule import Name
+from wtal_lib.method.state import BRANCHES
 from wtal_lib.method.text import TextResidual
 from wtal_lib.settings import from_dict
 from wtal_lib.video.text import learner_for
@@ -72,6 +74,8 @@ class Scorer:
     branches: dict[Name, nn.Module]
     classes: tuple[str, ...]
     config: Config
+    reliability: dict[Name, float] | None = None
+    "of each branch, by which it counts in their fusion"
 
 
 def vanilla(pack: OpenPack) -> Scorer:
@@ -87,29 +91,27 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
     if not (run / "record.json").is_file():
         raise FileNotFoundError(f"no finished run in {run}: expected the record.json that `wtal run` writes there")
     config = from_dict(Config, read_json(run / "record.json", "the record of a run", "run it again")["config"])
-    tensors, _ = checkpoint.read(run / "last.safetensors")
-    part: dict[str, dict[str, Tensor]] = {"cbp": {}, "vlp": {}}
-    for key in (key for key in tensors if ".average." in key):
-        name, _, rest = key.partition(".average.")
-        part[name][rest] = tensors[key]
-    mean = {name: own["standardise.mean"].numpy() for name, own in part.items()}
-    width = len(mean["vlp"])
-    if width != pack.meta["embed_dim"]:
-        raise ValueError(f"{run} was trained on embeddings of width {width}, {pack.path} has {pack.meta['embed_dim']}")
+    groups, content = checkpoint.read(run / "last.safetensors")
+    weights = {name: groups[f"{name}.average"] for name in BRANCHES}
+    width = content["width"]
+    if width["vlp"] != pack.meta["embed_dim"]:
+        has = pack.meta["embed_dim"]
+        raise ValueError(f"{run} was trained on embeddings of width {width['vlp']}, {pack.path} has {has}")
     classes = get_dataset(config.dataset).classes
     if config.prompts == "context":
-        context = [len(part["vlp"].get(f"text.context{side}", ())) for side in ("", "_after")]
+        context = [len(weights["vlp"].get(f"text.context{side}", ())) for side in ("", "_after")]
         text: nn.Module = learner_for(pack.meta, classes, prefix="", before=context[0], after=context[1])
     else:
-        text = TextResidual(part["vlp"]["text.text_ce"])
-    branches: dict[Name, nn.Module] = {  # whose moments are loaded below
-        "cbp": CbpBranch((mean["cbp"], mean["cbp"]), len(classes), config.cbp),
-        "vlp": VlpBranch((mean["vlp"], mean["vlp"]), text, 1.0, config.vlp),
+        text = TextResidual(weights["vlp"]["text.text_ce"])
+    moments = {name: (np.zeros(of), np.ones(of)) for name, of in width.items()}  # placeholders of the right width
+    branches: dict[Name, nn.Module] = {
+        "cbp": head(config.cbp.head)(moments["cbp"], len(classes), config.cbp),
+        "vlp": VlpBranch(moments["vlp"], text, 1.0, config.vlp),
     }
     for name, branch in branches.items():
-        branch.load_state_dict(part[name])
+        branch.load_state_dict(weights[name])
         branch.eval().requires_grad_(False)
-    return Scorer(branches, classes, config)
+    return Scorer(branches, classes, config, content["reliability"])
 
 
 def cbp_features(root: str | Path, scorer: Scorer) -> Features:
@@ -120,23 +122,35 @@ def cbp_features(root: str | Path, scorer: Scorer) -> Features:
     return find_pack(root, dataset, "cbp", find_annotations(root, dataset))
 
 
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Both modalities of a pack's videos, on the grid of ``cbp`` where there are CBP features."""
+
+    pack: OpenPack
+    cbp: Features | None
+
+    def rows(self, kind: str, name: str) -> np.ndarray:
+        """Features (t, d) of a video; VLP's on the pack's own grid, cut or repeated, where CBP has none of it."""
+        if self.cbp is not None and kind == "cbp":
+            return self.cbp[name]
+        rows, own = self.pack[name], self.pack.grid
+        grid = own if self.cbp is None else self.cbp.grid
+        lengths = {} if self.cbp is None else self.cbp.lengths
+        return resampled(rows, own, grid, lengths.get(name, max(1, round(len(rows) * own.step / grid.step))))
+
+
 def scores(pack: OpenPack, scorer: Scorer, cbp: Features | None = None) -> dict[str, VideoScores]:
     """Scores by video, fused where it has both features, on the grid of ``cbp`` where given, else on the pack's."""
-    both = {name for name in pack.files if cbp is not None and name in cbp.lengths and "cbp" in scorer.branches}
-    grid, pool = pack.grid if cbp is None else cbp.grid, scorer.config.training.pool
-
-    def embeddings(name: str) -> np.ndarray:
-        rows = pack[name]
-        length = cbp.lengths[name] if cbp and name in both else max(1, round(len(rows) * pack.grid.step / grid.step))
-        return resampled(rows, pack.grid, grid, length)
-
-    found = branch_scores(scorer.branches["vlp"], pack.files, embeddings, pool, "float32")
-    if cbp is not None and both:
-        for name, score in branch_scores(scorer.branches["cbp"], both, cbp.__getitem__, pool, "float32").items():
-            found[name] = fuse([score, found[name]], scorer.config)
-    if len(scorer.classes) == 1 and isinstance(scorer.branches["vlp"], Vanilla):  # its softmax is 1 everywhere
+    both = [name for name in pack.files if cbp is not None and name in cbp.lengths and "cbp" in scorer.branches]
+    alone = [name for name in pack.files if name not in set(both)]
+    vlp: dict[Name, nn.Module] = {"vlp": scorer.branches["vlp"]}
+    rows = _Rows(pack, cbp)
+    found = video_scores(scorer.config, rows, vlp, alone)["vlp"]
+    if both:
+        found |= video_scores(scorer.config, rows, scorer.branches, both, scorer.reliability)["fused"]
+    if len(scorer.classes) == 1 and isinstance(vlp["vlp"], Vanilla):  # its softmax is 1 everywhere
         found = {name: replace(video, score_tc=min_max(pack[name] @ pack.text.T)) for name, video in found.items()}
-    return found
+    return {name: found[name] for name in pack.files}
 
 
 def localize_pack(pack: OpenPack, scorer: Scorer, cbp: Features | None = None, every_class: bool = False) -> Detections:

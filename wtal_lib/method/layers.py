@@ -1,0 +1,114 @@
+"""What branches are built of: feature scaling, a fused gate, fast convolution, a transformer with positions."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from wtal_lib.method.config import Branch
+
+Moments = tuple[Float[np.ndarray, " d"], Float[np.ndarray, " d"]]
+"mean and standard deviation of each dimension over the training videos"
+POSITIONS = 512
+"learned positions of the transformer; a longer video shares them out evenly"
+
+
+class Rescale(nn.Module):
+    """``x / rms`` over the training videos: one factor, so that rectified features stay rectified (CoLA, CO2-Net)."""
+
+    factor: Tensor
+
+    def __init__(self, moments: Moments) -> None:
+        super().__init__()
+        mean, deviation = (np.asarray(moment, dtype=np.float64) for moment in moments)
+        square = float(np.mean(mean**2 + deviation**2))
+        self.register_buffer("factor", torch.tensor(square**-0.5 if square > 0 else 0.0))
+
+    def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+        """Scaled features at real snippets, 0 in the padding; 0 where all training features are 0."""
+        return x * (self.factor * mask[:, :, None])
+
+
+class Standardise(nn.Module):
+    """``(x - mean) / deviation`` over the training videos; a dimension that never varies becomes 0."""
+
+    mean: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, moments: Moments) -> None:
+        super().__init__()
+        mean, deviation = (torch.from_numpy(moment).float() for moment in moments)
+        least = 1e-3 * deviation.mean().clamp(min=1e-12)
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("scale", torch.where(deviation > least, 1 / deviation.clamp(min=least), 0.0))
+        self.register_buffer("shift", -self.mean * self.scale)
+
+    def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+        """Standardised features at real snippets, 0 in the padding."""
+        return torch.addcmul(self.shift, x, self.scale) * mask[:, :, None]
+
+
+class Gate(nn.Module):
+    """Fused ReLU, dropout and padding mask: PyTorch's own dropout takes a quarter of a small step on a CPU."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.dropped = round(256 * share)
+        "values of a random byte, of 256, that silence a channel"
+
+    def forward(self, x: Float[Tensor, "b t h"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t h"]:
+        """``relu(x)`` at real snippets, 0 in the padding; in training a share of values at 0, the mean preserved."""
+        open_bt1 = mask[:, :, None].to(x.dtype)
+        if not self.training or not self.dropped:
+            return functional.relu(x) * open_bt1
+        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        byte_bth = words.view(torch.uint8)[: x.numel()].view(x.shape).to(x.dtype)
+        # the kernel behind relu's gradient: its first argument where the second exceeds the third, else 0
+        open_bth = torch.ops.aten.threshold_backward(functional.relu(x), byte_bth, self.dropped - 0.5)
+        return open_bth * (open_bt1 * (256 / max(1, 256 - self.dropped)))
+
+
+class Convolution(nn.Linear):
+    """Three-snippet temporal convolution as one matrix product, much faster than conv1d on a CPU."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__(3 * width, hidden)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t h"]:
+        """``W0 x[t-1] + W1 x[t] + W2 x[t+1] + bias``, zeros beyond both ends."""
+        around = functional.pad(x, (0, 0, 1, 1))
+        return super().forward(torch.cat([around[:, :-2], x, around[:, 2:]], dim=2))
+
+
+class Temporal(nn.Module):
+    """Features to hidden channels, each snippet seeing its neighbours; padded rows stay zero.
+
+    ``conv``: a three-snippet convolution at the entrance (CoLA, BaS-Net), then residual ones. ``transformer``: pre-norm
+    layers of 8 heads with learned positions and a final norm (Efficient-Prompt). ``none``: each snippet alone.
+    """
+
+    def __init__(self, width: int, config: Branch) -> None:
+        super().__init__()
+        hidden, self.attends, self.gate = config.hidden, config.temporal == "transformer", Gate(config.dropout)
+        kind = Convolution if config.temporal == "conv" else nn.Linear
+        self.enter, more = kind(width, hidden), 0 if self.attends else config.layers - 1
+        if self.attends:
+            self.position = nn.Parameter(0.01 * torch.randn(POSITIONS, hidden))
+            layer = nn.TransformerEncoderLayer(hidden, 8, 4 * hidden, 0.1, "gelu", batch_first=True, norm_first=True)
+            self.encoder = nn.TransformerEncoder(layer, config.layers, nn.LayerNorm(hidden), enable_nested_tensor=False)
+        self.layers = nn.ModuleList(kind(hidden, hidden) for _ in range(more))
+
+    def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t h"]:
+        """Hidden channels of each real snippet, zeros elsewhere."""
+        if self.attends:
+            place_t = torch.arange(x.shape[1], device=x.device) * POSITIONS // max(POSITIONS, x.shape[1])
+            return self.encoder(self.enter(x) + self.position[place_t], src_key_padding_mask=~mask) * mask[:, :, None]
+        hidden = self.gate(self.enter(x), mask)
+        for layer in self.layers:
+            hidden = hidden + self.gate(layer(hidden), mask)
+        return hidden
