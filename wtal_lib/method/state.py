@@ -50,6 +50,7 @@ def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float,
             "cbp": head(config.cbp.head)(batches.cbp.moments, len(batches.classes), config.cbp).to(device),
             "vlp": VlpBranch(batches.vlp.moments, text, logit_scale, config.vlp).to(device),
         }
+        probe(config.cbp.head, branches["cbp"], batches.cbp.width, len(batches.classes), device)
     optimizers: dict[Name, torch.optim.Optimizer] = {}
     for name in BRANCHES:
         weights = [weight for weight in branches[name].parameters() if weight.requires_grad]
@@ -57,6 +58,23 @@ def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float,
         optimizers[name] = torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
     averages = {name: copy.deepcopy(branch).eval().requires_grad_(False) for name, branch in branches.items()}
     return State(branches, averages, optimizers)
+
+
+def probe(name: str, branch: nn.Module, width: int, classes: int, device: str = "cpu") -> None:
+    """Put two videos of three snippets through a head.
+
+    Raises:
+        ValueError: its output is not finite, or has not the shapes of :class:`~wtal_lib.method.models.Output`.
+    """
+    with torch.inference_mode():
+        output = branch.eval()(
+            torch.ones(2, 3, width, device=device), torch.ones(2, 3, dtype=torch.bool, device=device)
+        )
+    for part, shape in {"logit": (2, 3, classes + 1), "attention": (2, 3), "suppressed": (2, 3, classes + 1)}.items():
+        came = getattr(output, part, None)
+        what = "nothing" if came is None else f"shape {tuple(came.shape)}" if came.shape != shape else "NaN or infinity"
+        if came is None or came.shape != shape or not came.isfinite().all():
+            raise ValueError(f"head {name!r} must give {part} of shape {shape} for 2 videos of 3 snippets, got {what}")
 
 
 def identity(config: Config, batches: Batches) -> str:
