@@ -29,8 +29,7 @@ EXPECTED = {"int_": "be a whole number", "string_": "be text", "greater_than_equ
 def from_dict(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
     """A config from plain values, each coerced to its field's type; fields that are not named keep their default.
 
-    Raises:
-        ValueError: an unknown name (the nearest known one is offered), or a value of the wrong kind.
+    Raises ValueError: an unknown name (the nearest known one is offered), or a value of the wrong kind.
     """
     kinds = _kinds(typing.cast(Any, kind))
     for name in values:
@@ -42,8 +41,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
 def replaced(config: T, **changes: Any) -> T:
     """A config with some fields changed, named as in ``pseudo_labels__foreground_above=0.8`` or with a dict per part.
 
-    Raises:
-        ValueError: as :func:`from_dict`.
+    Raises ValueError: as :func:`from_dict`.
     """
     merged = to_dict(config)
     for name, value in changes.items():
@@ -57,8 +55,7 @@ def replaced(config: T, **changes: Any) -> T:
 def coerced(value: Any, kind: Any, name: str, *, strict: bool = False) -> Any:
     """``value`` as ``kind``; unless ``strict``, read from text: papermill gives ``"[3,4]"`` and ``"3e-5"`` as strings.
 
-    Raises:
-        ValueError: naming the parameter, what was expected and what came.
+    Raises ValueError: naming the parameter, what was expected and what came.
     """
     if hasattr(kind, "__dataclass_fields__"):
         return value if isinstance(value, kind) else from_dict(kind, coerced(value, dict, name), name + ".")
@@ -100,11 +97,7 @@ def _adapter(kind: Any) -> Any:
 
 
 def check(config: Any, path: str = "") -> None:
-    """Refuse a config with a value of the wrong kind or out of its range.
-
-    Raises:
-        ValueError: as :func:`coerced`.
-    """
+    """Refuse a config with a value of the wrong kind or out of its range. Raises ValueError: as :func:`coerced`."""
     for name, kind in _kinds(config.__class__).items():
         value = getattr(config, name)
         if dataclasses.is_dataclass(value):

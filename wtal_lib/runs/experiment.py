@@ -53,8 +53,7 @@ def identity(config: Config, data: Data, device: str) -> str:
 class Experiment:
     """A run's configuration, data and device, :func:`resolved`: what training reads, and what is scored.
 
-    Raises:
-        ValueError: a GPU was asked for and there is none; the data cannot be trained on.
+    Raises ValueError: a GPU was asked for and there is none, or the data cannot be trained on.
     """
 
     def __init__(self, config: Config, data: Data, device: str = "auto") -> None:
@@ -78,8 +77,7 @@ class Experiment:
     def text(self) -> torch.nn.Module:
         """The module of class rows: the pack's own, fixed or with a learnable residual; or learnt prompts.
 
-        Raises:
-            ValueError: the pack has no text rows; or learnt prompts are asked for and there is no text tower.
+        Raises ValueError: the pack has no text rows, or learnt prompts are asked for and there is no text tower.
         """
         if self.vlp.text is None:
             raise ValueError(f"the VLP pack {self.vlp.path} has no text.npy; extract one with `wtal extract`")

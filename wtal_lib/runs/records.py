@@ -48,11 +48,7 @@ def seen_from(given: str, root: Path) -> Path:
 
 
 def require_writable(folder: Path, remedy: str = "give another folder as `results`") -> None:
-    """Make ``folder``, if need be, and check that files can be made in it.
-
-    Raises:
-        PermissionError: they cannot; the message says why.
-    """
+    """Make ``folder``, if need be, and check that files can be made in it; PermissionError says why they cannot."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -64,12 +60,7 @@ def require_writable(folder: Path, remedy: str = "give another folder as `result
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A record as it was written.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is not JSON, or not a record.
-    """
+    """A record as it was written; FileNotFoundError where there is none, ValueError for what is no record."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # covers undecodable bytes too

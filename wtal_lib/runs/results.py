@@ -34,8 +34,7 @@ FEATURES = {
 def stores(place: Path | None = None) -> list[Store]:
     """The stores of a folder of results, default the project's ``results/``; ``place`` itself is one if it has none.
 
-    Raises:
-        FileNotFoundError: there is no such folder.
+    Raises FileNotFoundError: there is no such folder.
     """
     place = place or project_root() / "results"
     found = sorted(path for path in place.glob("*/*/runs") if path.is_dir())
@@ -69,9 +68,8 @@ def _card(store: Store, identity: str) -> dict[str, Any]:
 def found(stores: Sequence[Store], name: str = "") -> list[Path]:
     """Records of the finished runs that a name stands for: all of a preset, or the one whose identity begins with it.
 
-    Raises:
-        ValueError: nothing, or several runs that are no preset's, go by that name.
-        FileNotFoundError: there is no finished run at all.
+    Raises ValueError: nothing, or several runs that are no preset's, go by that name; FileNotFoundError: there is no
+    finished run at all.
     """
     known = [(store, one) for store in stores for one in cards(store) if one["state"] == "finished"]
     if not known:
@@ -104,8 +102,7 @@ def _cell(name: str, value: Any) -> str:
 def compared(paths: Iterable[Path]) -> str:
     """Headline scores in records, as text: mean and standard deviation over seeds, and the fields that differ.
 
-    Raises:
-        ValueError, FileNotFoundError: as :func:`read`.
+    Raises ValueError, FileNotFoundError: as :func:`read`.
     """
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for run in map(read, paths):
@@ -160,10 +157,7 @@ PRUNABLE = {
 def prune(store: Store, what: Collection[str], *, remove: bool = False) -> list[Path]:
     """Files and folders of a store that ``what`` names, among :data:`PRUNABLE`; they are gone if ``remove`` is true.
 
-    A run that is being computed is left alone.
-
-    Raises:
-        ValueError: an unknown kind.
+    A run that is being computed is left alone. Raises ValueError: an unknown kind.
     """
     for name in what:
         if name not in PRUNABLE:

@@ -81,10 +81,9 @@ class Spec:
 def open_data(spec: Spec, needs: Sequence[str] = ("cbp", "vlp")) -> Data:
     """The data of a spec; what ``needs`` names is simulated where it is not found and the source allows it.
 
-    Raises:
-        ValueError: an unknown dataset, source, profile or setting; data that are there but broken.
-        FileNotFoundError: the source is real and something needed is missing, with all the places looked at; or a
-            ``root`` that is not there.
+    Raises ValueError: an unknown dataset, source, profile or setting, or data that are there but broken;
+    FileNotFoundError: the source is real and something needed is missing, with all the places looked at, or a
+    ``root`` that is not there.
     """
     if spec.source not in SOURCES:
         raise ValueError(unknown(spec.source, list(SOURCES), "source"))

@@ -59,11 +59,7 @@ class Store:
 
 
 def write(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a record under its card and checksum, and :func:`read` it.
-
-    Raises:
-        OSError: it cannot be written; what was there before is as it was.
-    """
+    """Write a record under its card and checksum, and :func:`read` it; OSError leaves what was there before."""
     content = {"card": card(record), **record}
     content["checksum"] = _checksum(content)
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
@@ -73,12 +69,7 @@ def write(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A record, with its ``card`` and ``checksum``.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged: no JSON, or not what was written.
-    """
+    """A record, with its ``card`` and ``checksum``; FileNotFoundError for none, ValueError where it is damaged."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["checksum"] != _checksum(record):
@@ -93,11 +84,7 @@ def _checksum(record: Mapping[str, Any]) -> str:
 
 
 def finished(identity: str, places: Sequence[Path]) -> dict[str, Any] | None:
-    """The first whole record of a run in ``places``; None where there is none.
-
-    Raises:
-        ValueError: a whole record, but of another run.
-    """
+    """The first whole record of a run in ``places``; None where there is none. ValueError for one of another run."""
     for path in places:
         try:
             record = read(path)
@@ -175,8 +162,7 @@ def pack_detections(folder: Path) -> None:
 def kept_detections(folder: Path, annotations: Annotations, branch: str = "fused") -> Detections:
     """The detections of a branch that a run has kept in its folder, compressed or not.
 
-    Raises:
-        FileNotFoundError: it has kept none.
+    Raises FileNotFoundError: it has kept none.
     """
     path = folder / DETECTIONS[branch]
     packed = path.with_suffix(".json.gz")
@@ -196,10 +182,8 @@ def kept_detections(folder: Path, annotations: Annotations, branch: str = "fused
 def alone(folder: Path, wait: bool = True) -> Iterator[None]:
     """A block that one process (and one thread of it) at a time enters for a run's folder; the others wait.
 
-    The lock is the operating system's: it goes with the process, however that ends, on shared file systems too.
-
-    Raises:
-        filelock.Timeout: another is in the block, and ``wait`` is false.
+    The lock is the operating system's: it goes with the process, however that ends, on shared file systems too. Raises
+    filelock.Timeout: another is in the block, and ``wait`` is false.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(_lock(folder), timeout=-1 if wait else 0):

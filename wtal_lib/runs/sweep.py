@@ -82,11 +82,9 @@ def sweep(
 
     ``workers`` processes of this machine share the runs (by default one a core), or the workers of the Dask
     ``scheduler``, which need to see the store under the same paths. Each run has one thread, so that its numbers do not
-    depend on how many cores there are. ``progress`` is called whenever a run is done; ``print`` will do.
-
-    Raises:
-        ValueError, FileNotFoundError: as :func:`open_data` and :func:`wtal_lib.parallel.completed`.
-        PermissionError: something is to be computed and the store cannot be written.
+    depend on how many cores there are. ``progress`` is called whenever a run is done; ``print`` will do. Raises
+    ValueError, FileNotFoundError: as :func:`open_data` and :func:`wtal_lib.parallel.completed`; PermissionError:
+    something is to be computed and the store cannot be written.
     """
     opened = {task.spec: open_data(task.spec) for task in tasks}
     named = [_job(task, opened[task.spec], place, device) for task in tasks]
@@ -163,9 +161,8 @@ _ONE_RUN = threading.Lock()
 def _compute(job: _Job) -> dict[str, Any]:
     """The record of a run, on whatever machine this is.
 
-    Raises:
-        FileNotFoundError: the data are not here, or others are.
-        ValueError: this is another version of the method than the one that asked; as :func:`run`.
+    Raises FileNotFoundError: the data are not here, or others are; ValueError: this is another version of the method
+    than the one that asked, or as :func:`run`.
     """
     with _ONE_RUN:
         data, task = _data(job), job.task
@@ -228,8 +225,7 @@ GRID: dict[str, tuple[Any, Any]] = {
 def grid(values: Mapping[str, Any]) -> list[Task]:
     """The tasks of a grid: every preset with every change, setting and seed.
 
-    Raises:
-        ValueError: an unknown key, preset, setting or field (the nearest known one is offered), or a wrong value.
+    Raises ValueError: an unknown key, preset, setting or field (the nearest known one is offered), or a wrong value.
     """
     for key in values:
         if key not in GRID:
@@ -257,9 +253,7 @@ def grid(values: Mapping[str, Any]) -> list[Task]:
 def read_grid(path: Path) -> dict[str, Any]:
     """The keys and values of a grid in a YAML file, for :func:`grid`.
 
-    Raises:
-        ValueError: no YAML, or no mapping.
-        FileNotFoundError: there is no such file.
+    Raises ValueError: no YAML, or no mapping; FileNotFoundError: there is no such file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no grid at {path}; give a YAML file of {', '.join(GRID)}")

@@ -38,10 +38,7 @@ def completeness(table: Detections, truth: GroundTruth, choose: str = "score", m
     """Fit of one segment to each instance of its class that it overlaps: the one of highest score, or of highest tIoU.
 
     "score" shows what the detector trusts most, "tiou" the best it offers. Ties go to the other criterion, then to the
-    segment that starts, then stops, first.
-
-    Raises:
-        ValueError: an unknown choice, or a negative margin.
+    segment that starts, then stops, first. Raises ValueError: an unknown choice, or a negative margin.
     """
     if choose not in ("score", "tiou"):
         raise ValueError(f"unknown choice {choose!r}; choose one of score, tiou")
@@ -69,9 +66,7 @@ def shares(table: Detections, truth: GroundTruth, margin: float = 1.0) -> Float[
 
     Context lies within ``margin`` instance lengths of an instance and in none; context and elsewhere together are the
     segment's over-completeness. nan for a segment without length, or of another video or class than the ground truth's.
-
-    Raises:
-        ValueError: a negative margin.
+    Raises ValueError: a negative margin.
     """
     if margin < 0:
         raise ValueError(f"margin must not be negative, got {margin}: it counts instance lengths on each side")
@@ -89,8 +84,7 @@ def activated(
 ) -> Detections:
     """Runs of snippets whose score reaches ``level``, of every video and class; a run's score is its mean.
 
-    Raises:
-        ValueError: a video without a column for each class.
+    Raises ValueError: a video without a column for each class.
     """
     columns = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2)), np.empty(0))]
     for video, (name, score_tc) in enumerate(scores.items()):

@@ -26,11 +26,8 @@ def read_detections(path: str | Path, annotations: Annotations) -> Detections:
 
     Videos may also be named by their YouTube id and with ActivityNet's ``v_`` before it. Classes are recognised in any
     case and spacing, corrected spelling included, or as a number: the index into the class list, with a warning.
-    ``classes`` are those of the annotations, then the unknown ones.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not such a file, or a score or a segment that :func:`checked` refuses.
+    ``classes`` are those of the annotations, then the unknown ones. Raises FileNotFoundError: there is no such file;
+    ValueError: not such a file, or a score or a segment that :func:`checked` refuses.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -92,11 +89,7 @@ def write_detections(path: str | Path, detections: Detections) -> None:
 
 
 def checked(detections: Detections) -> Detections:
-    """``detections``, if every score is finite and every segment has two finite ends in order.
-
-    Raises:
-        ValueError: how many are not so, and the first of them.
-    """
+    """``detections``, if all scores and segment ends are finite and in order; ValueError names the first if not."""
     start_n, stop_n = detections.segment_n2.T
     order = "segments are [start, stop], not [start, length] or [stop, start]"
     for odd_n, what, remedy in (

@@ -42,8 +42,7 @@ def error_kinds(
     ``< near``        background        background
     ================  ================  =============
 
-    Raises:
-        ValueError: a threshold outside (0, 1].
+    Raises ValueError: a threshold outside (0, 1].
     """
     found = match(detections, truth, iou)
     segment_n2, segment_m2 = on_grid(detections.segment_n2[found.row_n], truth.segment_m2, truth.grid)
@@ -67,10 +66,8 @@ def error_removal_gain(
     """Gain in mAP, a fraction, by kind of error and threshold, if all errors of that kind were taken away.
 
     False positives leave the detections, as in DETAD; "miss" takes the instances that nothing found out of the ground
-    truth. A class with nothing left counts 0. Gains do not add up: removing one kind changes what another costs.
-
-    Raises:
-        ValueError: a threshold outside (0, 1].
+    truth. A class with nothing left counts 0. Gains do not add up: removing one kind changes what another costs. Raises
+    ValueError: a threshold outside (0, 1].
     """
     kind_kn, finder_km = error_kinds(detections, truth, iou), match(detections, truth, iou).finder_km
     present_c = np.bincount(truth.label_m, minlength=len(truth.classes)) > 0
@@ -119,10 +116,7 @@ def example(
     """Rows of the ``most`` best detections, best first, and of the instances, of one class in one telling video.
 
     That is, among those with 4 to 12 instances (or else among all), the one whose best detections show most kinds of
-    error, then most true positives.
-
-    Raises:
-        ValueError: no class in any video has both instances and detections.
+    error, then most true positives. Raises ValueError: no class in any video has both instances and detections.
     """
     ranked, classes = match(detections, truth, [1.0]), len(truth.classes)
     key_n, key_m = ranked.video_n * classes + ranked.label_n, truth.video_m * classes + truth.label_m

@@ -34,10 +34,8 @@ def score_file(
     """The :func:`report` on a file of detections, with the file's name and the warnings of reading it.
 
     Without a ``dataset`` it is the protocols' own, else the one whose annotations are found and name most videos.
-
-    Raises:
-        FileNotFoundError: no such detections or annotations.
-        ValueError: as :func:`report`, or one of the files is not what it should be.
+    Raises FileNotFoundError: no such detections or annotations; ValueError: as :func:`report`, or one of the files is
+    not what it should be.
     """
     datasets = [dataset] if dataset else sorted({protocol(name).dataset for name in protocols}) or DATASETS
     found = _accepted(datasets, partial(annotations_from, annotation_path))
@@ -67,11 +65,9 @@ def report(
     classes, or touching an ambiguous segment. Test videos without detections are misses. Without ``protocols`` (names
     or records) there are all that the annotations can be scored under. With a ``bootstrap``, a protocol also has
     ``interval``: the central 95 % of ``map`` and of ``means`` over as many resamplings of its videos, drawn with
-    ``seed``. ``equal_tiou``: the rule for instances of equal tIoU, see :mod:`wtal_lib.score.metrics`.
-
-    Raises:
-        ValueError: a score or segment that is no finite number, a reversed segment, an unknown protocol or one that
-            these annotations do not fit, or a negative ``bootstrap``.
+    ``seed``. ``equal_tiou``: the rule for instances of equal tIoU, see :mod:`wtal_lib.score.metrics`. Raises
+    ValueError: a score or segment that is no finite number, a reversed segment, an unknown protocol or one that these
+    annotations do not fit, or a negative ``bootstrap``.
     """
     if bootstrap < 0:
         raise ValueError(f"bootstrap must be a number of resamplings, 0 for none, got {bootstrap}")

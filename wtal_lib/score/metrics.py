@@ -69,9 +69,7 @@ class Matching:
 
         ``AP = sum_j w_j max_{i >= j} P_i / sum_m w_m`` over the true positives ``j``, best first, where ``P_i`` is the
         precision down to ``i``: VOC's all-point interpolation. ``weight_rb``: how often each video counts, 1 if absent.
-
-        Raises:
-            ValueError: the number of weights is not that of the videos.
+        Raises ValueError: the number of weights is not that of the videos.
         """
         videos, classes = len(self.truth.videos), len(self.truth.classes)
         weights = np.ones((1, videos)) if weight_rb is None else np.asarray(weight_rb, dtype=np.float64)
@@ -105,9 +103,7 @@ def average_precision(
 
     Takes O(n log n + p k) time for n detections, k thresholds and the p pairs of one video and class that overlap. With
     ``argsort`` equals the evaluators of ActivityNet and of P-MIL (CVPR 2023) up to rounding, where no scores are tied.
-
-    Raises:
-        ValueError: a threshold outside (0, 1].
+    Raises ValueError: a threshold outside (0, 1].
     """
     return match(detections, truth, iou, equal_tiou).average_precision()[0]
 
@@ -117,8 +113,7 @@ def match(
 ) -> Matching:
     """True positives of every class and threshold, under the rules at the top of this module.
 
-    Raises:
-        ValueError: a threshold outside (0, 1].
+    Raises ValueError: a threshold outside (0, 1].
     """
     iou_k = np.asarray(iou, dtype=np.float64).reshape(-1)
     if not len(iou_k) or not ((iou_k > 0) & (iou_k <= 1)).all():

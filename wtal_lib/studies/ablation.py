@@ -168,8 +168,7 @@ def tasks(rows: Sequence[Row], spec: Spec) -> list[Task]:
 def scored(rows: Sequence[Row], records: Sequence[Mapping[str, Any]], branch: str = "") -> pd.DataFrame:
     """A line a run: question, row, setting, seed, and its :func:`tables.score` under the headline protocol.
 
-    Raises:
-        ValueError: a run failed.
+    Raises ValueError: a run failed.
     """
     lines = []
     for row, record in zip(rows, finished(records), strict=True):

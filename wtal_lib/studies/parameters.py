@@ -29,10 +29,8 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, tuple[Any, An
     """The known parameters, in their order, each as its kind, ``~`` expanded; what ``given`` lacks has its default.
 
     ``given`` is a dictionary of parameters, or a notebook's ``globals()``, of which only parameters are looked at.
-
-    Raises:
-        ValueError: a parameter of an unknown name (the nearest known one is offered), of the wrong kind, or with a
-            value that is not among the choices; an empty list.
+    Raises ValueError: a parameter of an unknown name (the nearest known one is offered), of the wrong kind, or with a
+    value that is not among the choices, or an empty list.
     """
     for name in parameters_set(given, known):
         if name not in known:
@@ -83,8 +81,7 @@ def _assigned(cell: str) -> list[str]:
 def grid_tasks(values: Mapping[str, Any]) -> list[Any]:
     """The tasks of a grid; with ``questions``, those of the notebooks' tables instead of presets and changes.
 
-    Raises:
-        ValueError: as :func:`wtal_lib.runs.sweep.grid`; an unknown question, or one beside presets or changes.
+    Raises ValueError: as :func:`wtal_lib.runs.sweep.grid`, an unknown question, or one beside presets or changes.
     """
     from wtal_lib.runs.sweep import GRID, grid  # here: a notebook's parameters are checked without PyTorch
     from wtal_lib.studies import ablation

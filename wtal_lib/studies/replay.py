@@ -48,10 +48,8 @@ RULES: dict[str, dict[str, dict[str, object]]] = {
 def scores(config: Config, data: Data, store: Store) -> tuple[Experiment, Scores]:
     """The task of a run, and the scores of each branch and of their fusion on every test video.
 
-    The run is computed where the store lacks it or its checkpoint.
-
-    Raises:
-        ValueError, OSError, FloatingPointError: as :func:`wtal_lib.runs.run.run`.
+    The run is computed where the store lacks it or its checkpoint. Raises ValueError, OSError, FloatingPointError: as
+    :func:`wtal_lib.runs.run.run`.
     """
     task = Experiment(config, data)
     run(config, data, store, keep=["networks"])
@@ -70,9 +68,7 @@ def resampled(
     """By row, :func:`statistics.resampled` of its runs under the headline protocol, from the detections they kept.
 
     ``rows`` names the row of each of the ``runs``, which are records, those of a row in the order of their seeds.
-
-    Raises:
-        FileNotFoundError: a run's detections are gone.
+    Raises FileNotFoundError: a run's detections are gone.
     """
     protocol = get_dataset(annotations.dataset).headline
     truth = ground_truth(annotations, protocol)

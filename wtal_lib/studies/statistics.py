@@ -45,8 +45,7 @@ def over_videos_and_seeds(ours_rs: Float[np.ndarray, "r s"], base_rs: Float[np.n
 
     ``ours_rs`` and ``base_rs`` are mean mAPs as of :func:`resampled`, of the same seeds on the same resamplings.
 
-    Raises:
-        ValueError: different seeds or resamplings.
+    Raises ValueError: different seeds or resamplings.
     """
     if ours_rs.shape != base_rs.shape:
         raise ValueError(f"expected the same resamplings and seeds of both, got {ours_rs.shape} and {base_rs.shape}")

@@ -132,8 +132,7 @@ class Study(Data):
     def check(self, claim: str, holds: bool) -> None:
         """Record a claim that must hold.
 
-        Raises:
-            AssertionError: it does not, which fails the notebook and leaves the last good results in place.
+        Raises AssertionError: it does not, which fails the notebook and leaves the last good results in place.
         """
         self.claims[claim] = bool(holds)
         self.broken.discard(claim)
@@ -145,10 +144,8 @@ class Study(Data):
         """Record whether an experiment supports a claim.
 
         On real features either answer is a result. On simulated ones a claim that does not hold fails the notebook as
-        :meth:`check` does, except on the dataset ``not_on``, where it is known not to hold.
-
-        Raises:
-            AssertionError: as :meth:`check`.
+        :meth:`check` does, except on the dataset ``not_on``, where it is known not to hold. Raises AssertionError: as
+        :meth:`check`.
         """
         if self.source == "simulated" and self.dataset != not_on:
             self.check(claim, holds)
@@ -157,11 +154,9 @@ class Study(Data):
     def close(self) -> str:
         """Write the results and ``record.json`` into the study's folder, and return a line that sums them up.
 
-        Files that an earlier run of this notebook wrote and this one did not are removed.
-
-        Raises:
-            AssertionError: a checked claim does not hold; no file is written.
-            OSError: a file cannot be written, as on a full disk; each old or new file is whole.
+        Files that an earlier run of this notebook wrote and this one did not are removed. Raises AssertionError: a
+        checked claim does not hold, and no file is written; OSError: a file cannot be written, as on a full disk, and
+        each file is whole, old or new.
         """
         for claim in sorted(self.broken):
             self.check(claim, False)
@@ -269,12 +264,10 @@ def open_study(
     """The study of a notebook whose parameters are among ``given``, usually its ``globals()``.
 
     ``needs`` names the packs without which everything is simulated; ``extra`` adds parameters to :data:`PARAMETERS`,
-    each with kind and default. Results of a model with ``random_weights`` go to a folder of their own.
-
-    Raises:
-        ValueError: a parameter that is unknown (the nearest known one is offered) or has a wrong value; broken data.
-        FileNotFoundError: ``source`` is real and something needed is missing, or ``data_root`` does not exist.
-        PermissionError: results cannot be written.
+    each with kind and default. Results of a model with ``random_weights`` go to a folder of their own. Raises
+    ValueError: a parameter that is unknown (the nearest known one is offered) or has a wrong value, or broken data;
+    FileNotFoundError: ``source`` is real and something needed is missing, or ``data_root`` does not exist;
+    PermissionError: results cannot be written.
     """
     started = time.monotonic()
     parameters = check_parameters(given, {**PARAMETERS, **(extra or {})})

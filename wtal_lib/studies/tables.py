@@ -49,10 +49,7 @@ def published(dataset: str) -> pd.DataFrame:
     """The published methods of a dataset, oldest first: method, venue, year, extra, mAP by tIoU, their mean, code.
 
     Cells that a paper does not report are nan. ``extra`` marks methods that use more than the video labels. Sources:
-    the comments at the top of ``wtal_lib/data/published/<dataset>.csv``.
-
-    Raises:
-        ValueError: an unknown dataset.
+    the comments at the top of ``wtal_lib/data/published/<dataset>.csv``. Raises ValueError: an unknown dataset.
     """
     read = pd.read_csv(get_dataset(dataset).published, comment="#", keep_default_na=False, na_values=[""])
     names = {name: name.partition("@")[2] for name in read.columns if "@" in name}
@@ -70,11 +67,7 @@ def paper(dataset: str) -> pd.Series:
 
 
 def finished(records: Sequence[Record]) -> Sequence[Record]:
-    """The records themselves, when every run has finished.
-
-    Raises:
-        ValueError: a run failed; with its error and the file that holds its traceback.
-    """
+    """The records themselves, when every run has finished; ValueError with the error and traceback of one that failed."""
     if failed := [record for record in records if "metrics" not in record]:
         raise ValueError(
             f"{len(failed)} of {len(records)} runs failed, the first with: "
@@ -87,10 +80,8 @@ def finished(records: Sequence[Record]) -> Sequence[Record]:
 def score(record: Record, branch: str = "", protocol_name: str = "") -> dict[str, float]:
     """One run's mAP under a protocol: by tIoU, then the protocol's own means, its headline mean as ``mean``.
 
-    The defaults are the headline branch and protocol.
-
-    Raises:
-        ValueError: the record does not have that branch or protocol.
+    The defaults are the headline branch and protocol. Raises ValueError: the record does not have that branch or
+    protocol.
     """
     branch = branch or record["headline"]["branch"]
     name = protocol_name or get_dataset(record["config"]["dataset"]).headline.name
@@ -158,10 +149,7 @@ def effects(
 
     Differences are paired by seed. The interval is over videos and seeds where ``resampled`` (of
     :func:`wtal_lib.studies.replay.resampled`) has both rows with several seeds, else over seeds; that of a single seed
-    reaches ``margin`` to each side (:func:`usual_margin`).
-
-    Raises:
-        ValueError: there is no row ``base``.
+    reaches ``margin`` to each side (:func:`usual_margin`). Raises ValueError: there is no row ``base``.
     """
     groups = _by_seed(frame, base, by)
     rows = []
