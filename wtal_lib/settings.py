@@ -39,10 +39,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
 
 
 def replaced(config: T, **changes: Any) -> T:
-    """A config with some fields changed, named as in ``pseudo_labels__foreground_above=0.8`` or with a dict per part.
-
-    Raises ValueError: as :func:`from_dict`.
-    """
+    """A config with changes, as ``pseudo_labels__smoothing=0.1`` or a dict per part; errors as :func:`from_dict`."""
     merged = to_dict(config)
     for name, value in changes.items():
         part, _, rest = name.replace(".", "__").partition("__")
@@ -53,10 +50,7 @@ def replaced(config: T, **changes: Any) -> T:
 
 
 def coerced(value: Any, kind: Any, name: str, *, strict: bool = False) -> Any:
-    """``value`` as ``kind``; unless ``strict``, read from text: papermill gives ``"[3,4]"`` and ``"3e-5"`` as strings.
-
-    Raises ValueError: naming the parameter, what was expected and what came.
-    """
+    """``value`` as ``kind``, read from text too (papermill's ``"[3,4]"``) unless ``strict``; ValueError names both."""
     if hasattr(kind, "__dataclass_fields__"):
         return value if isinstance(value, kind) else from_dict(kind, coerced(value, dict, name), name + ".")
     if (many := typing.get_origin(kind)) in (list, tuple):

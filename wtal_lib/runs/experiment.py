@@ -41,10 +41,7 @@ def resolved(config: Config, device: str = "auto") -> tuple[Config, str]:
 
 
 def identity(config: Config, data: Data, device: str) -> str:
-    """Name of a run, of its :func:`resolved` config and device: equal for equal numbers.
-
-    That is for equal configuration, precision, data, kind of device and revision of the method.
-    """
+    """Name of a :func:`resolved` run: equal for equal config, precision, data, kind of device and method revision."""
     kind = device.partition(":")[0]
     content = {"config": to_dict(config), "data": data.fingerprint, "device": kind, "method": METHOD}
     return digest(content, 16)
@@ -75,10 +72,7 @@ class Experiment:
         self._truth: dict[str, np.ndarray] = {}
 
     def text(self) -> torch.nn.Module:
-        """The module of class rows: the pack's own, fixed or with a learnable residual; or learnt prompts.
-
-        Raises ValueError: the pack has no text rows, or learnt prompts are asked for and there is no text tower.
-        """
+        """Class rows: the pack's own, fixed or with a residual, or learnt prompts; ValueError where it lacks them."""
         if self.vlp.text is None:
             raise ValueError(f"the VLP pack {self.vlp.path} has no text.npy; extract one with `wtal extract`")
         if self.config.prompts != "context":

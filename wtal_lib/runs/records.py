@@ -23,10 +23,7 @@ are computed anew. ``tests/test_fingerprint.py`` notices a change that was not d
 
 
 def project_root(start: Path | None = None) -> Path:
-    """The repository's root: the nearest folder at or above ``start`` (default: the working directory) that holds it.
-
-    Outside of the repository it is the folder an editable install points at, else ``start`` itself.
-    """
+    """The repository around ``start`` (default: the working directory), else an editable install's, else ``start``."""
     start = (start or Path.cwd()).resolve()
     for folder in (start, *start.parents, Path(__file__).resolve().parents[2]):
         marker = folder / "pyproject.toml"

@@ -32,10 +32,7 @@ FEATURES = {
 
 
 def stores(place: Path | None = None) -> list[Store]:
-    """The stores of a folder of results, default the project's ``results/``; ``place`` itself is one if it has none.
-
-    Raises FileNotFoundError: there is no such folder.
-    """
+    """The stores in a folder of results (default ``results/``), or itself as one; FileNotFoundError for no folder."""
     place = place or project_root() / "results"
     found = sorted(path for path in place.glob("*/*/runs") if path.is_dir())
     if not found and not place.is_dir():
@@ -100,10 +97,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def compared(paths: Iterable[Path]) -> str:
-    """Headline scores in records, as text: mean and standard deviation over seeds, and the fields that differ.
-
-    Raises ValueError, FileNotFoundError: as :func:`read`.
-    """
+    """Headline scores in records, as text: mean and standard deviation over seeds, and the fields that differ."""
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for run in map(read, paths):
         groups.setdefault(tuple(_cell(name, run["card"].get(name)) for name in ALIKE), []).append(run)

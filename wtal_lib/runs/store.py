@@ -134,10 +134,7 @@ def card(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(config: Config) -> tuple[str, dict[str, Any]]:
-    """The profile that a configuration is nearest to, and the fields in which it differs from its preset there.
-
-    The precision, which is settled before a run, is none of them.
-    """
+    """The profile a configuration is nearest to, and its fields that differ from the preset there, precision apart."""
     own, settled, found = flat(to_dict(config)), {"training__precision": config.training.precision}, []
     for profile in PROFILE_FIELDS if config.preset in PRESETS else ():
         usual = preset(config.preset, config.dataset, profile, config.seed, **settled)
@@ -160,10 +157,7 @@ def pack_detections(folder: Path) -> None:
 
 
 def kept_detections(folder: Path, annotations: Annotations, branch: str = "fused") -> Detections:
-    """The detections of a branch that a run has kept in its folder, compressed or not.
-
-    Raises FileNotFoundError: it has kept none.
-    """
+    """The detections of a branch that a run has kept, compressed or not; FileNotFoundError where it has kept none."""
     path = folder / DETECTIONS[branch]
     packed = path.with_suffix(".json.gz")
     if not path.exists() and not packed.exists():

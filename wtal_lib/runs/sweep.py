@@ -159,11 +159,7 @@ _ONE_RUN = threading.Lock()
 
 
 def _compute(job: _Job) -> dict[str, Any]:
-    """The record of a run, on whatever machine this is.
-
-    Raises FileNotFoundError: the data are not here, or others are; ValueError: this is another version of the method
-    than the one that asked, or as :func:`run`.
-    """
+    """The record of a run, on whatever machine this is; ValueError where it has another version of the method."""
     with _ONE_RUN:
         data, task = _data(job), job.task
         if identity(task.config, data, job.device) != job.identity:
@@ -223,10 +219,7 @@ GRID: dict[str, tuple[Any, Any]] = {
 
 
 def grid(values: Mapping[str, Any]) -> list[Task]:
-    """The tasks of a grid: every preset with every change, setting and seed.
-
-    Raises ValueError: an unknown key, preset, setting or field (the nearest known one is offered), or a wrong value.
-    """
+    """The tasks of a grid: every preset with every change, setting and seed; ValueError for unknown or wrong ones."""
     for key in values:
         if key not in GRID:
             raise ValueError(unknown(str(key), list(GRID), "key of a grid"))
@@ -251,10 +244,7 @@ def grid(values: Mapping[str, Any]) -> list[Task]:
 
 
 def read_grid(path: Path) -> dict[str, Any]:
-    """The keys and values of a grid in a YAML file, for :func:`grid`.
-
-    Raises ValueError: no YAML, or no mapping; FileNotFoundError: there is no such file.
-    """
+    """A grid's keys and values from a YAML file; FileNotFoundError for none, ValueError for what is no mapping."""
     if not path.is_file():
         raise FileNotFoundError(f"no grid at {path}; give a YAML file of {', '.join(GRID)}")
     try:

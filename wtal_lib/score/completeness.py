@@ -82,10 +82,7 @@ def shares(table: Detections, truth: GroundTruth, margin: float = 1.0) -> Float[
 def activated(
     scores: Mapping[str, Float[np.ndarray, "_ c"]], level: float, grid: Grid, classes: Sequence[str]
 ) -> Detections:
-    """Runs of snippets whose score reaches ``level``, of every video and class; a run's score is its mean.
-
-    Raises ValueError: a video without a column for each class.
-    """
+    """Runs of snippets that reach ``level``, by video and class, scored by their mean; ValueError for a wrong width."""
     columns = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2)), np.empty(0))]
     for video, (name, score_tc) in enumerate(scores.items()):
         if score_tc.shape[1] != len(classes):

@@ -74,10 +74,7 @@ def find_detections(annotations: Annotations) -> Path | None:
 
 
 def write_detections(path: str | Path, detections: Detections) -> None:
-    """Write the detections in ActivityNet's result format, the best of a video first.
-
-    The file appears whole or not at all. Numbers are written in full, so reading gives the same values back.
-    """
+    """Write detections in ActivityNet's format, best first, numbers in full; the file appears whole or not at all."""
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in detections.videos}
     order = np.lexsort((detections.segment_n2[:, 0], -detections.score_n, detections.video_n))
     columns = (detections.video_n, detections.label_n, detections.score_n, detections.segment_n2)

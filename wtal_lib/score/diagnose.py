@@ -88,10 +88,7 @@ def error_removal_gain(
 
 
 def multiples(detections: Detections, truth: GroundTruth) -> Int[np.ndarray, " n"]:
-    """DETAD's groups: 0 for the G best detections of a class with G instances, 1 for the next G, …; -1 if not scored.
-
-    Detections of a class without instances are not scored here.
-    """
+    """DETAD's groups: 0 for the G best detections of a class of G instances, 1 for the next G, …; -1 if not scored."""
     ranked = match(detections, truth, [1.0])
     instances_n = np.bincount(truth.label_m, minlength=len(truth.classes))[ranked.label_n]
     rank_n = np.arange(len(ranked.label_n)) - np.searchsorted(ranked.label_n, ranked.label_n)
@@ -130,10 +127,7 @@ def example(
 
 
 def characteristics(truth: GroundTruth, duration_b: Float[np.ndarray, " b"]) -> dict[str, Float[np.ndarray, " m"]]:
-    """Length (seconds), number of instances of its class in the video, and coverage (share of the video) of instances.
-
-    Coverage is nan where the video's duration (seconds) is not known.
-    """
+    """Length (s), number of its class in its video, and coverage (share of the video; nan if unknown) of instances."""
     length_m, key_m = np.diff(truth.segment_m2)[:, 0], truth.video_m * len(truth.classes) + truth.label_m
     same_m, count = np.unique(key_m, return_inverse=True, return_counts=True)[1:]
     coverage_m = ratio(length_m, duration_b[truth.video_m])

@@ -111,10 +111,7 @@ def average_precision(
 def match(
     detections: Detections, truth: GroundTruth, iou: Sequence[float], equal_tiou: EqualTiou = "latest"
 ) -> Matching:
-    """True positives of every class and threshold, under the rules at the top of this module.
-
-    Raises ValueError: a threshold outside (0, 1].
-    """
+    """True positives of every class and threshold, by this module's rules; ValueError for thresholds outside (0, 1]."""
     iou_k = np.asarray(iou, dtype=np.float64).reshape(-1)
     if not len(iou_k) or not ((iou_k > 0) & (iou_k <= 1)).all():
         raise ValueError(f"tIoU thresholds must be fractions in (0, 1], got {list(iou)}: 0.5 means one half, not 50")

@@ -114,10 +114,7 @@ def sides(dataset: str, profile: str, seed: int, *, wide: bool = False, context:
 
 
 def thresholds(dataset: str, profile: str, seed: int, *, wide: bool = False) -> list[Row]:
-    """The full method with thresholds :data:`NEAR` the default ones: each moved alone, or with ``wide`` every pair.
-
-    Without ``wide`` the profile ``ci`` moves them upwards only.
-    """
+    """The full method with thresholds :data:`NEAR` the default, one moved (``ci``: up) or, ``wide``, every pair."""
     base = preset("full", dataset, profile, seed)
     labels = base.pseudo_labels
     near = NEAR[1:] if profile == "ci" and not wide else NEAR
@@ -166,10 +163,7 @@ def tasks(rows: Sequence[Row], spec: Spec) -> list[Task]:
 
 
 def scored(rows: Sequence[Row], records: Sequence[Mapping[str, Any]], branch: str = "") -> pd.DataFrame:
-    """A line a run: question, row, setting, seed, and its :func:`tables.score` under the headline protocol.
-
-    Raises ValueError: a run failed.
-    """
+    """A line a run: question, row, setting, seed, and its headline :func:`tables.score`; ValueError for failed runs."""
     lines = []
     for row, record in zip(rows, finished(records), strict=True):
         about = {"question": row.question, "row": row.row, "setting": row.setting, "seed": row.config.seed}

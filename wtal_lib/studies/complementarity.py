@@ -73,10 +73,7 @@ def found(detections: Detections, truth: GroundTruth, iou: float = 0.5) -> Bool[
 
 
 def shared_misses(cbp_m: Bool[np.ndarray, " m"], vlp_m: Bool[np.ndarray, " m"]) -> dict[str, float]:
-    """Shares of the instances that both branches find, one alone, or neither; and ``by chance``.
-
-    ``by chance`` is the share that neither would find if the branches missed independently of each other.
-    """
+    """Shares of instances that both branches find, one, or neither; ``by chance``: neither, were they independent."""
     found = {
         "both": cbp_m & vlp_m,
         "CBP alone": cbp_m & ~vlp_m,
@@ -98,10 +95,7 @@ def overlaps(detections: Mapping[str, Detections], truth: GroundTruth) -> pd.Dat
 
 
 def better_by_class(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Mean mAP of each run: preset, seed, its branches, their fusion, and ``better``, percent.
-
-    ``better`` is an oracle that takes, class by class, the branch with the higher AP on the test videos.
-    """
+    """A row a run: preset, seed, mAP (%) of branches and fusion, ``better``: an oracle's choice of branch by class."""
     rows = []
     for record in records:
         by_branch = {branch: of[record["headline"]["protocol"]]["ap"] for branch, of in record["metrics"].items()}

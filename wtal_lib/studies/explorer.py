@@ -24,10 +24,7 @@ from wtal_lib.runs.experiment import Experiment, Scores
 
 
 def live(every: float = 0.3) -> Callable[[object], None]:
-    """A callback that shows its argument in one line of a notebook, at most every ``every`` seconds; quiet elsewhere.
-
-    A line with "3 of 4" in it also gets a bar.
-    """
+    """A callback that shows a line in a notebook ("3 of 4" as a bar too), at most each ``every`` s; quiet elsewhere."""
     last, handle = -1e9, None
 
     def show(line: object) -> None:

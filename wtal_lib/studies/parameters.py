@@ -79,10 +79,7 @@ def _assigned(cell: str) -> list[str]:
 
 
 def grid_tasks(values: Mapping[str, Any]) -> list[Any]:
-    """The tasks of a grid; with ``questions``, those of the notebooks' tables instead of presets and changes.
-
-    Raises ValueError: as :func:`wtal_lib.runs.sweep.grid`, an unknown question, or one beside presets or changes.
-    """
+    """Tasks of a :func:`wtal_lib.runs.sweep.grid`, or of ``questions`` of the notebooks; ValueError for wrong keys."""
     from wtal_lib.runs.sweep import GRID, grid  # here: a notebook's parameters are checked without PyTorch
     from wtal_lib.studies import ablation
 

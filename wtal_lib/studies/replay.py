@@ -82,10 +82,7 @@ def resampled(
 def by_rule(
     config: Config, data: Data, store: Store, rules: Mapping[str, Mapping[str, Mapping[str, object]]] = RULES
 ) -> pd.DataFrame:
-    """The fused mAP of one run under its own rules and under others: question, row, seed, :func:`tables.score`.
-
-    No network is trained again; scores are cached beside the run.
-    """
+    """Fused mAP of a run under its own and other rules, cached, nothing trained again: question, row, seed, scores."""
     place = store.cache / Experiment(config, data).identity / "rules.json"
     try:
         known = dict(json.loads(place.read_text(encoding="utf-8")))

@@ -80,10 +80,7 @@ class Study(Data):
         return "simulated annotations" if own else ""
 
     def stamp(self, rests_on: RestsOn = "features") -> str:
-        """The line in every figure and under every table: dataset, profile and seeds, protocol, what is simulated.
-
-        Profile and seeds are named where a result rests on features, the protocol where it has a score.
-        """
+        """The line below every figure and table: dataset, profile and seeds, protocol of scores, what is simulated."""
         dataset = get_dataset(self.dataset)
         protocol = dataset.headline
         videos = sum(video.name not in protocol.excluded for video in self.annotations.subset("test"))
@@ -130,10 +127,7 @@ class Study(Data):
         return shown
 
     def check(self, claim: str, holds: bool) -> None:
-        """Record a claim that must hold.
-
-        Raises AssertionError: it does not, which fails the notebook and leaves the last good results in place.
-        """
+        """Record a claim that must hold; AssertionError otherwise, which leaves the last good results in place."""
         self.claims[claim] = bool(holds)
         self.broken.discard(claim)
         if not holds:

@@ -67,7 +67,7 @@ def paper(dataset: str) -> pd.Series:
 
 
 def finished(records: Sequence[Record]) -> Sequence[Record]:
-    """The records themselves, when every run has finished; ValueError with the error and traceback of one that failed."""
+    """The records themselves, when every run has finished; ValueError with the error of one that failed."""
     if failed := [record for record in records if "metrics" not in record]:
         raise ValueError(
             f"{len(failed)} of {len(records)} runs failed, the first with: "
