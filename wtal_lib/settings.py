@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
@@ -33,8 +33,7 @@ def from_dict(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
     """
     kinds = _kinds(typing.cast(Any, kind))
     for name in values:
-        if name not in kinds:
-            raise ValueError(unknown(path + name, [path + other for other in sorted(kinds)], "configuration field"))
+        require_known(path + name, [path + other for other in sorted(kinds)], "configuration field")
     return kind(**{name: coerced(value, kinds[name], path + name) for name, value in values.items()})
 
 
@@ -108,6 +107,12 @@ def to_dict(config: Any) -> dict[str, Any]:
 def digest(content: Any, letters: int = 12) -> str:
     """Hexadecimal hash of a config or of plain JSON values; equal content gives equal hashes on every machine."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=to_dict).encode()).hexdigest()[:letters]
+
+
+def require_known(name: str, known: Iterable[str], what: str) -> None:
+    """Refuse a name that is not ``known`` with a ValueError: the message of :func:`unknown`."""
+    if name not in (names := list(known)):
+        raise ValueError(unknown(name, names, what))
 
 
 def unknown(name: str, known: list[str], what: str) -> str:

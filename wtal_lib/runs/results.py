@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from wtal_lib.runs.records import METHOD, flat, project_root
 from wtal_lib.runs.store import WARMUP, Store, alone, read, state
-from wtal_lib.settings import unknown
+from wtal_lib.settings import require_known, unknown
 
 SETTINGS = ("source", "structure", "dataset", "setting", "preset", "profile", "changes")
 COLUMNS = ("identity", "state", *SETTINGS, "seed", "map", "seconds")
@@ -154,8 +154,7 @@ def prune(store: Store, what: Collection[str], *, remove: bool = False) -> list[
     A run that is being computed is left alone. Raises ValueError: an unknown kind.
     """
     for name in what:
-        if name not in PRUNABLE:
-            raise ValueError(unknown(name, list(PRUNABLE), "kind of thing to prune"))
+        require_known(name, PRUNABLE, "kind of thing to prune")
     gone: list[Path] = []
     for folder, kind, path in _prunable(store, "damaged" in what):
         if kind not in what or folder in gone:

@@ -11,7 +11,6 @@ import gzip
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -158,18 +157,12 @@ def pack_detections(folder: Path) -> None:
 
 def kept_detections(folder: Path, annotations: Annotations, branch: str = "fused") -> Detections:
     """The detections of a branch that a run has kept, compressed or not; FileNotFoundError where it has kept none."""
-    path = folder / DETECTIONS[branch]
-    packed = path.with_suffix(".json.gz")
-    if not path.exists() and not packed.exists():
-        raise FileNotFoundError(
-            f"{path} is missing, of a run whose record is there: let its task keep detections, and compute it again"
-            " with `anew`"
-        )
-    with tempfile.TemporaryDirectory() as place:
-        if not path.exists():
-            path = Path(place) / path.name
-            path.write_bytes(gzip.decompress(packed.read_bytes()))
+    for path in folder.glob(f"{DETECTIONS[branch]}*"):
         return read_detections(path, annotations)
+    raise FileNotFoundError(
+        f"{folder / DETECTIONS[branch]} is missing, of a run whose record is there: let its task keep detections, and"
+        " compute it again with `anew`"
+    )
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from wtal_lib.runs import records, store
 from wtal_lib.runs.experiment import identity, resolved
 from wtal_lib.runs.run import finished, run, warmup_name
 from wtal_lib.runs.sources import Data, Spec, open_data
-from wtal_lib.settings import coerced, to_dict, unknown
+from wtal_lib.settings import coerced, require_known, to_dict
 from wtal_lib.simulate.knobs import DIFFICULTIES
 
 PRELOAD = ("wtal_lib.runs.sweep", "torch._dynamo", "numba.core.compiler")
@@ -221,8 +221,7 @@ GRID: dict[str, tuple[Any, Any]] = {
 def grid(values: Mapping[str, Any]) -> list[Task]:
     """The tasks of a grid: every preset with every change, setting and seed; ValueError for unknown or wrong ones."""
     for key in values:
-        if key not in GRID:
-            raise ValueError(unknown(str(key), list(GRID), "key of a grid"))
+        require_known(str(key), GRID, "key of a grid")
     given = {
         key: coerced(values.get(key, default), kind, key) for key, (kind, default) in GRID.items() if key != "changes"
     }
@@ -233,8 +232,7 @@ def grid(values: Mapping[str, Any]) -> list[Task]:
         if not given[key]:
             raise ValueError(f"{key} must name at least one, got an empty list")
     for setting in given["settings"]:
-        if setting not in DIFFICULTIES:
-            raise ValueError(unknown(setting, list(DIFFICULTIES), "setting"))
+        require_known(setting, DIFFICULTIES, "setting")
     dataset, source, root, profile, world, presets, seeds, settings = given.values()
     fields = [{str(field): value for field, value in change.items()} for change in changes]
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import reprlib
@@ -14,7 +15,7 @@ import numpy as np
 
 from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.datasets import prompt_name
-from wtal_lib.data.files import UnreadableError, read_json, replacing
+from wtal_lib.data.files import UnreadableError, read_json, readable, replacing
 from wtal_lib.data.segments import Detections
 
 EXPECTED = '{"results": {VIDEO: [{"label": CLASS, "score": NUMBER, "segment": [START, STOP]}, ...]}}, seconds'
@@ -32,7 +33,11 @@ def read_detections(path: str | Path, annotations: Annotations) -> Detections:
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected detections, but there is no such file; {REMEDY}")
-    content = read_json(path, EXPECTED, REMEDY)
+    if path.suffix == ".gz":  # as sweeps keep them
+        with readable(path, EXPECTED, REMEDY), gzip.open(path) as file:
+            content = json.load(file)
+    else:
+        content = read_json(path, EXPECTED, REMEDY)
     results: Any = content.get("results", content) if isinstance(content, dict) else content
     if not isinstance(results, dict) or not all(isinstance(rows, list) for rows in results.values()):
         raise UnreadableError(f"{path}: expected {EXPECTED}, got {reprlib.repr(content)}; {REMEDY}")

@@ -21,19 +21,14 @@ from wtal_lib.studies.tables import finished, score
 
 STEPS = ("late fusion", "B only", "F only", "full", "joint", "literal")
 "Rows of the main comparison, each a preset: late fusion is neither B nor F, joint both in every step"
-
 MAIN = ("late_fusion", "full", "supervised", "vanilla_vlp")
 "Presets of the main table; its CBP and VLP lines are the branches of late_fusion"
-
 CURVED = ("full", "late_fusion")
 "Presets whose test mAP is followed through training"
-
 NEAR = (-0.1, 0.0, 0.1)
 "What is added to the default thresholds of background and of foreground"
-
 WIDE = ("turns of half the length", "twice as heavy", "transformer")
 "Side rows that are asked with ``wide`` only"
-
 SETTINGS = ("vlp_weak", "cbp_weak", "middle", "cbp_strong", "vlp_strong")
 "Difficulties of the simulated world; no threshold was tuned to a single one"
 

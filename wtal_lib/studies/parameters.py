@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from wtal_lib.settings import coerced, unknown
+from wtal_lib.settings import coerced, require_known
 
 PARAMETERS: dict[str, tuple[Any, Any]] = {
     "dataset": (Literal["thumos14", "activitynet12"], "thumos14"),
@@ -33,13 +33,12 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, tuple[Any, An
     value that is not among the choices, or an empty list.
     """
     for name in parameters_set(given, known):
-        if name not in known:
-            raise ValueError(unknown(name, list(known), "parameter"))
+        require_known(name, known, "parameter")
     checked = {}
     for name, (kind, default) in known.items():
         value, choices = given.get(name, default), typing.get_args(kind)
-        if typing.get_origin(kind) is Literal and isinstance(value, str) and value not in choices:
-            raise ValueError(unknown(value, list(choices), name))
+        if typing.get_origin(kind) is Literal and isinstance(value, str):
+            require_known(value, choices, name)
         checked[name] = coerced("" if value is None and kind is str else value, kind, name)
         if isinstance(value, str) and kind is str:
             checked[name] = os.path.expanduser(value)
@@ -99,6 +98,5 @@ def grid_tasks(values: Mapping[str, Any]) -> list[Any]:
         "difficulties": ablation.difficulties(*about, seeds),
     }
     for name in asked:
-        if name not in rows:
-            raise ValueError(unknown(name, list(rows), "question"))
+        require_known(name, rows, "question")
     return ablation.tasks([row for name in asked for row in rows[name]], spec)

@@ -79,9 +79,7 @@ def resampled(
     return {row: statistics.resampled(of) for row, of in matchings.items()}
 
 
-def by_rule(
-    config: Config, data: Data, store: Store, rules: Mapping[str, Mapping[str, Mapping[str, object]]] = RULES
-) -> pd.DataFrame:
+def by_rule(config: Config, data: Data, store: Store) -> pd.DataFrame:
     """Fused mAP of a run under its own and other rules, cached, nothing trained again: question, row, seed, scores."""
     place = store.cache / Experiment(config, data).identity / "rules.json"
     try:
@@ -89,7 +87,7 @@ def by_rule(
     except (OSError, ValueError, TypeError):  # missing or damaged
         known = {}
     rows, found = [], None
-    asked = [(question, row, fields) for question, of in rules.items() for row, fields in of.items()]
+    asked = [(question, row, fields) for question, of in RULES.items() for row, fields in of.items()]
     for question, row, fields in [("", "full", {}), *asked]:
         changed = replaced(config, **fields)
         key = digest([changed.fusion, changed.cbp_share, to_dict(changed.localize), METHOD])

@@ -80,8 +80,8 @@ def _interval(difference_s: Float[np.ndarray, " s"], shared: float = 0.0, margin
     return Interval(mean, mean - margin, mean + margin)
 
 
-def t_quantile(degrees: float, level: float = LEVEL) -> float:
-    """Bound of the central ``level`` of Student's t with ``degrees`` of freedom, which need not be whole.
+def t_quantile(degrees: float) -> float:
+    """Bound of the central :data:`LEVEL` of Student's t with ``degrees`` of freedom, which need not be whole.
 
     With ``t = sqrt(degrees) tan(a)`` its density is ``cos(a) ** (degrees - 1)``.
     """
@@ -89,7 +89,7 @@ def t_quantile(degrees: float, level: float = LEVEL) -> float:
     angle = np.linspace(0, np.pi / 2, 20_001)
     middle = (angle[1:] + angle[:-1]) / 2
     mass = np.cumsum(np.cos(middle) ** (degrees - 1))
-    return float(np.sqrt(degrees) * np.tan(np.interp(level * mass[-1], mass, angle[1:])))
+    return float(np.sqrt(degrees) * np.tan(np.interp(LEVEL * mass[-1], mass, angle[1:])))
 
 
 def resampled(matchings: Sequence[Matching], resamplings: int = 1000, seed: int = 0) -> Float[np.ndarray, "r s"]:
