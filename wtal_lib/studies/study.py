@@ -96,18 +96,21 @@ class Study(Data):
     ) -> None:
         """Keep a figure, or that of some axes, as PNG and SVG and the data behind it as CSV.
 
-        Its stamp stands below, and simulated results are marked inside the axes, where no cropping loses it. Equal
+        Its stamp stands below, on as many lines as it takes; simulated results have a watermark behind the data. Equal
         figures give equal bytes.
         """
         first = drawn[0] if isinstance(drawn, Sequence) else drawn
         figure = cast(Figure, first.figure)
         if all(ax.get_subplotspec() is None for ax in figure.axes):  # placed by hand: no engine may move them
             figure.set_layout_engine(PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True))
-        figure.supxlabel(self.stamp(rests_on), x=0.995, ha="right", fontsize=6.5, color="0.4", style="italic")
+        below: dict[str, Any] = {"fontsize": 6.5, "color": "0.4", "style": "italic"}
+        figure.supxlabel(self.stamp(rests_on), x=0.995, ha="right", wrap=True, **below)
+        figure.draw_without_rendering()  # settles how large the axes are
         for ax in figure.axes if self.simulated_parts(rests_on) else ():
-            style: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 5.5, "color": "0.4", "zorder": 9}
-            behind = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
-            ax.text(0.99, 0.02, "SIMULATED", transform=ax.transAxes, bbox=behind, **style)
+            width, height = ax.get_window_extent().size * 72 / figure.dpi
+            mark: dict[str, Any] = {"fontsize": min(width / 8, height / 2), "weight": "bold", "color": "0.93"}
+            mark |= {"ha": "center", "va": "center", "zorder": -1, "in_layout": False}
+            ax.text(0.5, 0.5, "SIMULATED", transform=ax.transAxes, **mark)
         with mpl.rc_context({"svg.hashsalt": name}):
             for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
                 held = io.BytesIO()
