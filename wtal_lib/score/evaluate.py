@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tabulate import tabulate
 
 from wtal_lib.data.annotations import Annotations, annotations_from, ground_truth
 from wtal_lib.data.datasets import DATASETS, Protocol, get_dataset, protocol
-from wtal_lib.data.segments import Detections
+from wtal_lib.data.segments import Detections, GroundTruth
 from wtal_lib.score.detections import checked, read_detections
 from wtal_lib.score.matching import EqualTiou, ratio
 from wtal_lib.score.metrics import Matching, match
@@ -77,7 +78,7 @@ def report(
         truths = {one: ground_truth(annotations, one) for one in chosen}
     else:
         truths = _accepted(get_dataset(annotations.dataset).protocols, partial(ground_truth, annotations))
-    matchings = {one: match(detections, truth, one.iou, equal_tiou) for one, truth in truths.items()}
+    matchings = _matchings(detections, truths, equal_tiou)
     scores = {one.name: _scores(found, one, len(detections), bootstrap, seed) for one, found in matchings.items()}
     videos = _unknown(detections.videos, annotations.videos, detections.video_n)
     classes = _unknown(detections.classes, annotations.classes, detections.label_n)
@@ -91,6 +92,19 @@ def report(
     raised += _unit_warnings(detections, annotations)
     head = {"dataset": annotations.dataset, "detections": len(detections), "protocols": scores}
     return {**head, "unknown_videos": videos, "unknown_classes": classes, "warnings": raised}
+
+
+def _matchings(
+    detections: Detections, truths: Mapping[Protocol, GroundTruth], equal_tiou: EqualTiou
+) -> dict[Protocol, Matching]:
+    """The match under each protocol; those that differ in their videos alone share that of the one with most."""
+    found: dict[Protocol, Matching] = {}
+    for one in sorted(truths, key=lambda one: len(one.excluded)):
+        own = {"name": one.name, "means": one.means, "videos": one.videos, "excluded": one.excluded}
+        alike = (found[of] for of in found if replace(of, **own) == one and of.excluded <= one.excluded)
+        wide = next(alike, None)
+        found[one] = wide.within(truths[one]) if wide else match(detections, truths[one], one.iou, equal_tiou)
+    return {one: found[one] for one in truths}
 
 
 def _accepted(candidates: Iterable[Any], make: Callable[[Any], Any]) -> dict[Any, Any]:

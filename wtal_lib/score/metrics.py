@@ -51,6 +51,14 @@ class Matching:
         """Row, among the detections as given, of the one that found each instance; -1 where none did."""
         return np.r_[self.row_n, -1][self.rank_km]
 
+    def within(self, truth: GroundTruth) -> Matching:
+        """The match under a ground truth that has some of the videos, and is the same in them."""
+        keep_b = np.isin(self.truth.videos, truth.videos)
+        keep_n, keep_m = keep_b[self.video_n], keep_b[self.truth.video_m]
+        video_n, rank_n = (np.cumsum(keep_b) - 1)[self.video_n[keep_n]], np.r_[np.cumsum(keep_n) - 1, keep_n.sum()]
+        rank_km = rank_n[self.rank_km[:, keep_m]]
+        return Matching(truth, self.iou_k, self.row_n[keep_n], video_n, self.label_n[keep_n], rank_km)
+
     @cached_property
     def _true_positives(self) -> tuple[np.ndarray, ...]:
         """Of each true positive, by cell and best first: rank, cell, and where its cell and its class's ranks begin.
