@@ -27,10 +27,7 @@ EXPECTED = {"int_": "be a whole number", "string_": "be text", "greater_than_equ
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
-    """A config from plain values, each coerced to its field's type; fields that are not named keep their default.
-
-    Raises ValueError: an unknown name (the nearest known one is offered), or a value of the wrong kind.
-    """
+    """A config from plain values, coerced; fields not named keep defaults. ValueError for unknown or wrong ones."""
     kinds = _kinds(typing.cast(Any, kind))
     for name in values:
         require_known(path + name, [path + other for other in sorted(kinds)], "configuration field")

@@ -48,10 +48,7 @@ def identity(config: Config, data: Data, device: str) -> str:
 
 
 class Experiment:
-    """A run's configuration, data and device, :func:`resolved`: what training reads, and what is scored.
-
-    Raises ValueError: a GPU was asked for and there is none, or the data cannot be trained on.
-    """
+    """A run's :func:`resolved` config, data and device; ValueError for a GPU that is not there, or untrainable data."""
 
     def __init__(self, config: Config, data: Data, device: str = "auto") -> None:
         assert data.cbp is not None
@@ -119,10 +116,7 @@ class Experiment:
         return found
 
     def complementarity(self, scores: dict[str, VideoScores], level: float = 0.5) -> dict[str, float]:
-        """Completeness and over-completeness of activations thresholded at ``level``, in seconds over seconds.
-
-        The mean share of an instance that is covered; the shares of the covered time inside, beside and away from them.
-        """
+        """Share of instances that activations at ``level`` cover, and of their seconds inside, beside and away."""
         table = activated(self.normalized_cas(scores), level, self.batches.grid, self.batches.classes)
         length_n = np.diff(table.segment_n2)[:, 0]
         share_n3 = np.nan_to_num(shares(table, self.truth))

@@ -63,11 +63,7 @@ def _card(store: Store, identity: str) -> dict[str, Any]:
 
 
 def found(stores: Sequence[Store], name: str = "") -> list[Path]:
-    """Records of the finished runs that a name stands for: all of a preset, or the one whose identity begins with it.
-
-    Raises ValueError: nothing, or several runs that are no preset's, go by that name; FileNotFoundError: there is no
-    finished run at all.
-    """
+    """Records of the finished runs of a preset, or whose identity begins with ``name``; an error for none or many."""
     known = [(store, one) for store in stores for one in cards(store) if one["state"] == "finished"]
     if not known:
         raise FileNotFoundError(f"no finished run in {', '.join(str(store.records) for store in stores)}")
@@ -149,10 +145,7 @@ PRUNABLE = {
 
 
 def prune(store: Store, what: Collection[str], *, remove: bool = False) -> list[Path]:
-    """Files and folders of a store that ``what`` names, among :data:`PRUNABLE`; they are gone if ``remove`` is true.
-
-    A run that is being computed is left alone. Raises ValueError: an unknown kind.
-    """
+    """What ``what`` (of :data:`PRUNABLE`) names in a store, but for runs in progress; gone if ``remove`` is true."""
     for name in what:
         require_known(name, PRUNABLE, "kind of thing to prune")
     gone: list[Path] = []

@@ -167,11 +167,7 @@ def kept_detections(folder: Path, annotations: Annotations, branch: str = "fused
 
 @contextmanager
 def alone(folder: Path, wait: bool = True) -> Iterator[None]:
-    """A block that one process (and one thread of it) at a time enters for a run's folder; the others wait.
-
-    The lock is the operating system's: it goes with the process, however that ends, on shared file systems too. Raises
-    filelock.Timeout: another is in the block, and ``wait`` is false.
-    """
+    """One thread of one process at a time is in this block for a run's folder; Timeout where it shall not ``wait``."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(_lock(folder), timeout=-1 if wait else 0):
         try:

@@ -61,10 +61,7 @@ def read_detections(path: str | Path, annotations: Annotations) -> Detections:
 
 
 def find_detections(annotations: Annotations) -> Path | None:
-    """The first file, by name, of a ``detections`` folder near the annotations that names most test videos, or None.
-
-    That is ``detections/`` in the data root, in the dataset's folder, or beside the annotations themselves.
-    """
+    """First file with most test videos in a ``detections/`` of data root, dataset or annotations' folder, or None."""
     test = {video.name for video in annotations.subset("test")}
     for folder in annotations.path.parents[:3] if annotations.path else ():
         for path in sorted((folder / "detections").glob("*.json")):

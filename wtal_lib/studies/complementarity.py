@@ -85,10 +85,7 @@ def shared_misses(cbp_m: Bool[np.ndarray, " m"], vlp_m: Bool[np.ndarray, " m"]) 
 
 
 def overlaps(detections: Mapping[str, Detections], truth: GroundTruth) -> pd.DataFrame:
-    """Overlap (tIoU) of each instance with the best-scored detection that touches it: instance, branches, ``better``.
-
-    ``better`` is an oracle that takes the better of CBP and VLP for each instance; it looks at the ground truth.
-    """
+    """Overlap (tIoU) of instances with their best-scored detection, by branch; ``better``: an oracle's choice."""
     columns = {branch: completeness(of, truth).tiou_m for branch, of in detections.items()}
     better_m = np.maximum(columns["cbp"], columns["vlp"])
     return pd.DataFrame({"instance": np.arange(len(truth)), **columns, "better": better_m})

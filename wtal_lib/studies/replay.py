@@ -46,11 +46,7 @@ RULES: dict[str, dict[str, dict[str, object]]] = {
 
 
 def scores(config: Config, data: Data, store: Store) -> tuple[Experiment, Scores]:
-    """The task of a run, and the scores of each branch and of their fusion on every test video.
-
-    The run is computed where the store lacks it or its checkpoint. Raises ValueError, OSError, FloatingPointError: as
-    :func:`wtal_lib.runs.run.run`.
-    """
+    """The task of a run, and its scores by branch and test video; computed where the store lacks its networks."""
     task = Experiment(config, data)
     run(config, data, store, keep=["networks"])
     state = fresh(task.config, task.batches, task.text(), task.logit_scale, task.device)
@@ -65,11 +61,7 @@ def resampled(
     annotations: Annotations,
     branch: str = "fused",
 ) -> dict[str, Float[np.ndarray, "r s"]]:
-    """By row, :func:`statistics.resampled` of its runs under the headline protocol, from the detections they kept.
-
-    ``rows`` names the row of each of the ``runs``, which are records, those of a row in the order of their seeds.
-    Raises FileNotFoundError: a run's detections are gone.
-    """
+    """By row, :func:`statistics.resampled` of its ``runs``' kept detections; FileNotFoundError where they are gone."""
     protocol = get_dataset(annotations.dataset).headline
     truth = ground_truth(annotations, protocol)
     matchings: dict[str, list[Any]] = {}

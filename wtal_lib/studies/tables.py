@@ -76,11 +76,7 @@ def finished(records: Sequence[Record]) -> Sequence[Record]:
 
 
 def score(record: Record, branch: str = "", protocol_name: str = "") -> dict[str, float]:
-    """One run's mAP under a protocol: by tIoU, then the protocol's own means, its headline mean as ``mean``.
-
-    The defaults are the headline branch and protocol. Raises ValueError: the record does not have that branch or
-    protocol.
-    """
+    """A run's mAP by tIoU, by the protocol's means, and ``mean``, the first; ValueError for what it does not have."""
     branch = branch or record["headline"]["branch"]
     name = protocol_name or get_dataset(record["config"]["dataset"]).headline.name
     by_branch = record["metrics"]
