@@ -100,7 +100,7 @@ def _matchings(
     """The match under each protocol; those that differ in their videos alone share that of the one with most."""
     found: dict[Protocol, Matching] = {}
     for one in sorted(truths, key=lambda one: len(one.excluded)):
-        own = {"name": one.name, "means": one.means, "videos": one.videos, "excluded": one.excluded}
+        own: dict[str, Any] = {"name": one.name, "means": one.means, "videos": one.videos, "excluded": one.excluded}
         alike = (found[of] for of in found if replace(of, **own) == one and of.excluded <= one.excluded)
         wide = next(alike, None)
         found[one] = wide.within(truths[one]) if wide else match(detections, truths[one], one.iou, equal_tiou)

@@ -107,8 +107,9 @@ class Study(Data):
         figure.supxlabel(self.stamp(rests_on), x=0.995, ha="right", wrap=True, **below)
         figure.draw_without_rendering()  # settles how large the axes are
         for ax in figure.axes if self.simulated_parts(rests_on) else ():
-            width, height = ax.get_window_extent().size * 72 / figure.dpi
-            mark: dict[str, Any] = {"fontsize": min(width / 8, height / 2), "weight": "bold", "color": "0.93"}
+            box = ax.get_window_extent()
+            points = min(box.width / 8, box.height / 2) * 72 / figure.dpi
+            mark: dict[str, Any] = {"fontsize": points, "weight": "bold", "color": "0.93"}
             mark |= {"ha": "center", "va": "center", "zorder": -1, "in_layout": False}
             ax.text(0.5, 0.5, "SIMULATED", transform=ax.transAxes, **mark)
         with mpl.rc_context({"svg.hashsalt": name}):
