@@ -25,15 +25,14 @@ def truth_of(*rows) -> GroundTruth:
     return GroundTruth(video.astype(int), label.astype(int), np.stack([start, stop], axis=1), NAMES, CLASSES, *nothing)
 
 
-def test_the_surest_and_the_closest_segment_are_two_answers():
+def test_the_surest_segment_is_the_one_that_counts_not_the_closest():
     truth = truth_of((0, 0, 10, 20))
     found = table(
         (0, 0, 8, 14, 0.9), (0, 0, 11, 21, 0.5), (0, 1, 10, 20, 1.0), (1, 0, 10, 20, 1.0), (0, 0, 20, 30, 1.0)
     )
-    surest, closest = completeness(found, truth), completeness(found, truth, choose="tiou")
+    surest = completeness(found, truth)
     assert (surest.row_m[0], surest.covered_m[0], surest.tiou_m[0]) == (0, 0.4, 4 / 12)
     assert (surest.inside_m[0], surest.context_m[0], surest.elsewhere_m[0]) == (4 / 6, 2 / 6, 0.0)
-    assert (closest.row_m[0], closest.covered_m[0], closest.tiou_m[0]) == (1, 0.9, 9 / 11)
 
 
 def test_what_lies_outside_is_context_within_one_length_and_elsewhere_beyond():
@@ -120,8 +119,6 @@ def test_a_thresholded_activation_becomes_its_runs_at_both_ends_too():
 
 def test_what_cannot_be_meant_is_refused():
     found, truth = table((0, 0, 0, 1, 1)), truth_of((0, 0, 0, 1))
-    with pytest.raises(ValueError, match="unknown choice 'best'; choose one of score, tiou"):
-        completeness(found, truth, choose="best")
     with pytest.raises(ValueError, match="margin must not be negative, got -1"):
         shares(found, truth, margin=-1)
     with pytest.raises(ValueError, match="a: expected a column for each of 2 classes, got 3"):

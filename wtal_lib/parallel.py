@@ -91,11 +91,8 @@ def completed(
     worker that dies is replaced and its item given out again, to :data:`ATTEMPTS` workers at most; a scheduler that is
     lost is waited for, and gets all that is not done yet. ``preload`` names modules that the processes of this machine
     import once for all. Closing the iterator, or Ctrl-C, ends these processes at once; a cluster's workers finish what
-    they have in hand.
-
-    Raises:
-        ValueError: ``workers`` is not positive.
-        OSError: no scheduler answers, or one that was lost has not come back within :data:`PATIENCE` seconds.
+    they have in hand. Raises ValueError: ``workers`` is not positive; OSError: no scheduler answers, or one that was
+    lost has not come back within :data:`PATIENCE` seconds.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
@@ -27,24 +27,15 @@ EXPECTED = {"int_": "be a whole number", "string_": "be text", "greater_than_equ
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any], path: str = "") -> T:
-    """A config from plain values, each coerced to its field's type; fields that are not named keep their default.
-
-    Raises:
-        ValueError: an unknown name (the nearest known one is offered), or a value of the wrong kind.
-    """
+    """A config from plain values, coerced; fields not named keep defaults. ValueError for unknown or wrong ones."""
     kinds = _kinds(typing.cast(Any, kind))
     for name in values:
-        if name not in kinds:
-            raise ValueError(unknown(path + name, [path + other for other in sorted(kinds)], "configuration field"))
+        require_known(path + name, [path + other for other in sorted(kinds)], "configuration field")
     return kind(**{name: coerced(value, kinds[name], path + name) for name, value in values.items()})
 
 
 def replaced(config: T, **changes: Any) -> T:
-    """A config with some fields changed, named as in ``pseudo_labels__foreground_above=0.8`` or with a dict per part.
-
-    Raises:
-        ValueError: as :func:`from_dict`.
-    """
+    """A config with changes, as ``pseudo_labels__smoothing=0.1`` or a dict per part; errors as :func:`from_dict`."""
     merged = to_dict(config)
     for name, value in changes.items():
         part, _, rest = name.replace(".", "__").partition("__")
@@ -55,11 +46,7 @@ def replaced(config: T, **changes: Any) -> T:
 
 
 def coerced(value: Any, kind: Any, name: str, *, strict: bool = False) -> Any:
-    """``value`` as ``kind``; unless ``strict``, read from text: papermill gives ``"[3,4]"`` and ``"3e-5"`` as strings.
-
-    Raises:
-        ValueError: naming the parameter, what was expected and what came.
-    """
+    """``value`` as ``kind``, read from text too (papermill's ``"[3,4]"``) unless ``strict``; ValueError names both."""
     if hasattr(kind, "__dataclass_fields__"):
         return value if isinstance(value, kind) else from_dict(kind, coerced(value, dict, name), name + ".")
     if (many := typing.get_origin(kind)) in (list, tuple):
@@ -100,11 +87,7 @@ def _adapter(kind: Any) -> Any:
 
 
 def check(config: Any, path: str = "") -> None:
-    """Refuse a config with a value of the wrong kind or out of its range.
-
-    Raises:
-        ValueError: as :func:`coerced`.
-    """
+    """Refuse a config with a value of the wrong kind or out of its range. Raises ValueError: as :func:`coerced`."""
     for name, kind in _kinds(config.__class__).items():
         value = getattr(config, name)
         if dataclasses.is_dataclass(value):
@@ -121,6 +104,12 @@ def to_dict(config: Any) -> dict[str, Any]:
 def digest(content: Any, letters: int = 12) -> str:
     """Hexadecimal hash of a config or of plain JSON values; equal content gives equal hashes on every machine."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=to_dict).encode()).hexdigest()[:letters]
+
+
+def require_known(name: str, known: Iterable[str], what: str) -> None:
+    """Refuse a name that is not ``known`` with a ValueError: the message of :func:`unknown`."""
+    if name not in (names := list(known)):
+        raise ValueError(unknown(name, names, what))
 
 
 def unknown(name: str, known: list[str], what: str) -> str:

@@ -17,7 +17,6 @@ from wtal_lib.figures.style import COLOURS, LABELS, OUTCOMES, colour
 
 PARTS = {"inside": "#009E73", "context": "#E69F00", "elsewhere": "#999999"}
 "Parts of a detection, and their colours"
-
 FOUND = {"both": "#009E73", "CBP alone": COLOURS["cbp"], "VLP alone": COLOURS["vlp"], "neither": "#CCCCCC"}
 "One colour for who finds an instance"
 

@@ -17,7 +17,6 @@ SUBSETS = {"train": "#35506B", "test": "#C9A35B"}
 "Training and test videos: dark and light, so that they differ in print too"
 ORIGINS = {"real": COLOURS["truth"], "drawn": "#8E44AD"}
 "Real structure in the colour of ground truth, beside what the simulator draws"
-
 PANELS = {
     "length": "length of an instance (s)",
     "gap": "gap before an instance (s)",

@@ -24,7 +24,6 @@ KIND_COLOURS = {
     "miss": "#4D4D4D",
 }
 "One colour a verdict (Okabe and Ito's), in the order of the kinds of error"
-
 PROTOCOL_COLOURS = ("0.3", "#56B4E9", "#0072B2", "#D55E00", "#E69F00", "#CC79A7")
 "Of protocols, in their order; the first is the one the others are compared with"
 

@@ -15,7 +15,6 @@ COLOURS = {
     "supervised": "#56B4E9",
 }
 "One colour a branch in every figure (Okabe and Ito's, which the colour-blind can tell apart)"
-
 LABELS = {name: name.replace("_", " ") for name in COLOURS} | {
     "cbp": "CBP",
     "vlp": "VLP",
@@ -23,17 +22,14 @@ LABELS = {name: name.replace("_", " ") for name in COLOURS} | {
     "truth": "ground truth",
 }
 "Names of the branches in legends"
-
 LINE_COLOURS = {
     **{LABELS[name]: COLOURS[name] for name in ("vanilla_vlp", "cbp", "vlp", "late_fusion")},
     **{"CBP, full": COLOURS["cbp"], "VLP, full": COLOURS["vlp"], "full": COLOURS["fused"]},
     **dict.fromkeys(("supervised CBP", "supervised VLP", "supervised"), COLOURS["supervised"]),
 }
 "Of the main table's lines"
-
 OUTCOMES = {"TP": "#009E73", "FN": "#B9A3CC", "FP": "#E69F00", "TN": "#DDDDDD"}
 "Snippets of action that are found and missed, then background that is added and left out, and their colours"
-
 FULL_WIDTH = 7.0
 "Inches across both columns of a two-column page; text is then 8 to 9 points in print"
 

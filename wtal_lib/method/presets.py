@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wtal_lib.method.config import Config
-from wtal_lib.settings import replaced, unknown
+from wtal_lib.settings import replaced, require_known
 
 DATASET_FIELDS: dict[str, dict[str, object]] = {
     "thumos14": {},
@@ -55,7 +55,6 @@ def preset(name: str, dataset: str = "thumos14", profile: str = "quick", seed: i
     fields: dict[str, object] = {}
     tables = {"dataset": (dataset, DATASET_FIELDS), "profile": (profile, PROFILE_FIELDS), "preset": (name, PRESETS)}
     for what, (key, table) in tables.items():
-        if key not in table:
-            raise ValueError(unknown(key, list(table), what))
+        require_known(key, table, what)
         fields |= table[key]
     return replaced(Config(dataset=dataset, preset=name, seed=seed), **{**fields, **changes})

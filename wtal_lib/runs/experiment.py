@@ -41,21 +41,14 @@ def resolved(config: Config, device: str = "auto") -> tuple[Config, str]:
 
 
 def identity(config: Config, data: Data, device: str) -> str:
-    """Name of a run, of its :func:`resolved` config and device: equal for equal numbers.
-
-    That is for equal configuration, precision, data, kind of device and revision of the method.
-    """
+    """Name of a :func:`resolved` run: equal for equal config, precision, data, kind of device and method revision."""
     kind = device.partition(":")[0]
     content = {"config": to_dict(config), "data": data.fingerprint, "device": kind, "method": METHOD}
     return digest(content, 16)
 
 
 class Experiment:
-    """A run's configuration, data and device, :func:`resolved`: what training reads, and what is scored.
-
-    Raises:
-        ValueError: a GPU was asked for and there is none; the data cannot be trained on.
-    """
+    """A run's :func:`resolved` config, data and device; ValueError for a GPU that is not there, or untrainable data."""
 
     def __init__(self, config: Config, data: Data, device: str = "auto") -> None:
         assert data.cbp is not None
@@ -77,11 +70,7 @@ class Experiment:
         self._truth: dict[str, np.ndarray] = {}
 
     def text(self) -> torch.nn.Module:
-        """The module of class rows: the pack's own, fixed or with a learnable residual; or learnt prompts.
-
-        Raises:
-            ValueError: the pack has no text rows; or learnt prompts are asked for and there is no text tower.
-        """
+        """Class rows: the pack's own, fixed or with a residual, or learnt prompts; ValueError where it lacks them."""
         if self.vlp.text is None:
             raise ValueError(f"the VLP pack {self.vlp.path} has no text.npy; extract one with `wtal extract`")
         if self.config.prompts != "context":
@@ -128,10 +117,7 @@ class Experiment:
         return found
 
     def complementarity(self, scores: dict[str, VideoScores], level: float = 0.5) -> dict[str, float]:
-        """Completeness and over-completeness of activations thresholded at ``level``, in seconds over seconds.
-
-        The mean share of an instance that is covered; the shares of the covered time inside, beside and away from them.
-        """
+        """Share of instances that activations at ``level`` cover, and of their seconds inside, beside and away."""
         table = activated(self.normalized_cas(scores), level, self.batches.grid, self.batches.classes)
         length_n = np.diff(table.segment_n2)[:, 0]
         share_n3 = np.nan_to_num(shares(table, self.truth))

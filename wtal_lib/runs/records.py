@@ -23,10 +23,7 @@ are computed anew. ``tests/test_fingerprint.py`` notices a change that was not d
 
 
 def project_root(start: Path | None = None) -> Path:
-    """The repository's root: the nearest folder at or above ``start`` (default: the working directory) that holds it.
-
-    Outside of the repository it is the folder an editable install points at, else ``start`` itself.
-    """
+    """The repository around ``start`` (default: the working directory), else an editable install's, else ``start``."""
     start = (start or Path.cwd()).resolve()
     for folder in (start, *start.parents, Path(__file__).resolve().parents[2]):
         marker = folder / "pyproject.toml"
@@ -48,11 +45,7 @@ def seen_from(given: str, root: Path) -> Path:
 
 
 def require_writable(folder: Path, remedy: str = "give another folder as `results`") -> None:
-    """Make ``folder``, if need be, and check that files can be made in it.
-
-    Raises:
-        PermissionError: they cannot; the message says why.
-    """
+    """Make ``folder``, if need be, and check that files can be made in it; PermissionError says why they cannot."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -64,12 +57,7 @@ def require_writable(folder: Path, remedy: str = "give another folder as `result
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A record as it was written.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is not JSON, or not a record.
-    """
+    """A record as it was written; FileNotFoundError where there is none, ValueError for what is no record."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # covers undecodable bytes too

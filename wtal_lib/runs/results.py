@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from wtal_lib.runs.records import METHOD, flat, project_root
 from wtal_lib.runs.store import WARMUP, Store, alone, read, state
-from wtal_lib.settings import unknown
+from wtal_lib.settings import require_known, unknown
 
 SETTINGS = ("source", "structure", "dataset", "setting", "preset", "profile", "changes")
 COLUMNS = ("identity", "state", *SETTINGS, "seed", "map", "seconds")
@@ -32,11 +32,7 @@ FEATURES = {
 
 
 def stores(place: Path | None = None) -> list[Store]:
-    """The stores of a folder of results, default the project's ``results/``; ``place`` itself is one if it has none.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
+    """The stores in a folder of results (default ``results/``), or itself as one; FileNotFoundError for no folder."""
     place = place or project_root() / "results"
     found = sorted(path for path in place.glob("*/*/runs") if path.is_dir())
     if not found and not place.is_dir():
@@ -67,12 +63,7 @@ def _card(store: Store, identity: str) -> dict[str, Any]:
 
 
 def found(stores: Sequence[Store], name: str = "") -> list[Path]:
-    """Records of the finished runs that a name stands for: all of a preset, or the one whose identity begins with it.
-
-    Raises:
-        ValueError: nothing, or several runs that are no preset's, go by that name.
-        FileNotFoundError: there is no finished run at all.
-    """
+    """Records of the finished runs of a preset, or whose identity begins with ``name``; an error for none or many."""
     known = [(store, one) for store in stores for one in cards(store) if one["state"] == "finished"]
     if not known:
         raise FileNotFoundError(f"no finished run in {', '.join(str(store.records) for store in stores)}")
@@ -102,11 +93,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def compared(paths: Iterable[Path]) -> str:
-    """Headline scores in records, as text: mean and standard deviation over seeds, and the fields that differ.
-
-    Raises:
-        ValueError, FileNotFoundError: as :func:`read`.
-    """
+    """Headline scores in records, as text: mean and standard deviation over seeds, and the fields that differ."""
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for run in map(read, paths):
         groups.setdefault(tuple(_cell(name, run["card"].get(name)) for name in ALIKE), []).append(run)
@@ -158,16 +145,9 @@ PRUNABLE = {
 
 
 def prune(store: Store, what: Collection[str], *, remove: bool = False) -> list[Path]:
-    """Files and folders of a store that ``what`` names, among :data:`PRUNABLE`; they are gone if ``remove`` is true.
-
-    A run that is being computed is left alone.
-
-    Raises:
-        ValueError: an unknown kind.
-    """
+    """What ``what`` (of :data:`PRUNABLE`) names in a store, but for runs in progress; gone if ``remove`` is true."""
     for name in what:
-        if name not in PRUNABLE:
-            raise ValueError(unknown(name, list(PRUNABLE), "kind of thing to prune"))
+        require_known(name, PRUNABLE, "kind of thing to prune")
     gone: list[Path] = []
     for folder, kind, path in _prunable(store, "damaged" in what):
         if kind not in what or folder in gone:

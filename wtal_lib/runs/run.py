@@ -43,17 +43,14 @@ def run(
 ) -> dict[str, Any]:
     """The record of a run, which also lies in the folder ``place``, beside what ``keep`` names (:data:`store.KEPT`).
 
-    In a store the record lies among the results, and the run's folder in the cache is there for what is kept alone.
-    A finished run of the same configuration, data, method and kind of device is returned as it is, even from a folder
+    In a store the record lies among the results, and the run's folder in the cache is there for what is kept alone. A
+    finished run of the same configuration, data, method and kind of device is returned as it is, even from a folder
     that cannot be written, unless it lacks what is to be kept or the ``curve``; an unfinished one goes on from its last
     checkpoint; one that another process has in hand is waited for; ``anew`` forgets what there is. The curve is the
     test mAP after each phase, to be looked at and for nothing else: the last weights are the result. Runs of a store
-    that ``share`` compute a common warm-up once. ``progress`` gets a line after each phase.
-
-    Raises:
-        ValueError: the folder holds another run, or the data cannot be trained on.
-        FloatingPointError: as :func:`wtal_lib.method.trainer.train`.
-        OSError: the folder cannot be written.
+    that ``share`` compute a common warm-up once. ``progress`` gets a line after each phase. Raises ValueError: the
+    folder holds another run, or the data cannot be trained on; FloatingPointError: as
+    :func:`wtal_lib.method.trainer.train`; OSError: the folder cannot be written.
     """
     config, device = resolved(config, device)
     name = identity(config, data, device)

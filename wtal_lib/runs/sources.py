@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +11,7 @@ from typing import Literal
 from wtal_lib.data.annotations import Annotations, data_root, find_annotations
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.features import Pack, find_pack, marked
-from wtal_lib.settings import unknown
+from wtal_lib.settings import digest, require_known
 from wtal_lib.simulate.knobs import difficulty
 from wtal_lib.simulate.packs import SimulatedPack, World, simulate
 
@@ -58,7 +56,7 @@ class Data:
         videos = self.annotations.videos.values()
         content = [(one.name, one.subset, one.labels, one.instance_labels, one.segments.tolist()) for one in videos]
         packs = {pack.kind: pack.fingerprint for pack in (self.cbp, self.vlp) if pack is not None}
-        return {"annotations": hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16], **packs}
+        return {"annotations": digest(content, 16), **packs}
 
 
 @dataclass(frozen=True)
@@ -81,13 +79,11 @@ class Spec:
 def open_data(spec: Spec, needs: Sequence[str] = ("cbp", "vlp")) -> Data:
     """The data of a spec; what ``needs`` names is simulated where it is not found and the source allows it.
 
-    Raises:
-        ValueError: an unknown dataset, source, profile or setting; data that are there but broken.
-        FileNotFoundError: the source is real and something needed is missing, with all the places looked at; or a
-            ``root`` that is not there.
+    Raises ValueError: an unknown dataset, source, profile or setting, or data that are there but broken;
+    FileNotFoundError: the source is real and something needed is missing, with all the places looked at, or a
+    ``root`` that is not there.
     """
-    if spec.source not in SOURCES:
-        raise ValueError(unknown(spec.source, list(SOURCES), "source"))
+    require_known(spec.source, SOURCES, "source")
     dataset, root = get_dataset(spec.dataset).name, data_root(spec.root or None)
     if spec.root and not root.is_dir():
         raise FileNotFoundError(f"data root {root} is not a folder; give the one that holds {dataset}/, or none")

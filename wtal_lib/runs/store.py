@@ -11,7 +11,6 @@ import gzip
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -59,11 +58,7 @@ class Store:
 
 
 def write(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a record under its card and checksum, and :func:`read` it.
-
-    Raises:
-        OSError: it cannot be written; what was there before is as it was.
-    """
+    """Write a record under its card and checksum, and :func:`read` it; OSError leaves what was there before."""
     content = {"card": card(record), **record}
     content["checksum"] = _checksum(content)
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
@@ -73,12 +68,7 @@ def write(path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A record, with its ``card`` and ``checksum``.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is damaged: no JSON, or not what was written.
-    """
+    """A record, with its ``card`` and ``checksum``; FileNotFoundError for none, ValueError where it is damaged."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["checksum"] != _checksum(record):
@@ -93,11 +83,7 @@ def _checksum(record: Mapping[str, Any]) -> str:
 
 
 def finished(identity: str, places: Sequence[Path]) -> dict[str, Any] | None:
-    """The first whole record of a run in ``places``; None where there is none.
-
-    Raises:
-        ValueError: a whole record, but of another run.
-    """
+    """The first whole record of a run in ``places``; None where there is none. ValueError for one of another run."""
     for path in places:
         try:
             record = read(path)
@@ -147,10 +133,7 @@ def card(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(config: Config) -> tuple[str, dict[str, Any]]:
-    """The profile that a configuration is nearest to, and the fields in which it differs from its preset there.
-
-    The precision, which is settled before a run, is none of them.
-    """
+    """The profile a configuration is nearest to, and its fields that differ from the preset there, precision apart."""
     own, settled, found = flat(to_dict(config)), {"training__precision": config.training.precision}, []
     for profile in PROFILE_FIELDS if config.preset in PRESETS else ():
         usual = preset(config.preset, config.dataset, profile, config.seed, **settled)
@@ -173,34 +156,18 @@ def pack_detections(folder: Path) -> None:
 
 
 def kept_detections(folder: Path, annotations: Annotations, branch: str = "fused") -> Detections:
-    """The detections of a branch that a run has kept in its folder, compressed or not.
-
-    Raises:
-        FileNotFoundError: it has kept none.
-    """
-    path = folder / DETECTIONS[branch]
-    packed = path.with_suffix(".json.gz")
-    if not path.exists() and not packed.exists():
-        raise FileNotFoundError(
-            f"{path} is missing, of a run whose record is there: let its task keep detections, and compute it again"
-            " with `anew`"
-        )
-    with tempfile.TemporaryDirectory() as place:
-        if not path.exists():
-            path = Path(place) / path.name
-            path.write_bytes(gzip.decompress(packed.read_bytes()))
+    """The detections of a branch that a run has kept, compressed or not; FileNotFoundError where it has kept none."""
+    for path in folder.glob(f"{DETECTIONS[branch]}*"):
         return read_detections(path, annotations)
+    raise FileNotFoundError(
+        f"{folder / DETECTIONS[branch]} is missing, of a run whose record is there: let its task keep detections, and"
+        " compute it again with `anew`"
+    )
 
 
 @contextmanager
 def alone(folder: Path, wait: bool = True) -> Iterator[None]:
-    """A block that one process (and one thread of it) at a time enters for a run's folder; the others wait.
-
-    The lock is the operating system's: it goes with the process, however that ends, on shared file systems too.
-
-    Raises:
-        filelock.Timeout: another is in the block, and ``wait`` is false.
-    """
+    """One thread of one process at a time is in this block for a run's folder; Timeout where it shall not ``wait``."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(_lock(folder), timeout=-1 if wait else 0):
         try:

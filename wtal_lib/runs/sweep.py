@@ -27,7 +27,7 @@ from wtal_lib.runs import records, store
 from wtal_lib.runs.experiment import identity, resolved
 from wtal_lib.runs.run import finished, run, warmup_name
 from wtal_lib.runs.sources import Data, Spec, open_data
-from wtal_lib.settings import coerced, to_dict, unknown
+from wtal_lib.settings import coerced, require_known, to_dict
 from wtal_lib.simulate.knobs import DIFFICULTIES, DRAWN
 
 PRELOAD = ("wtal_lib.runs.sweep", "torch._dynamo", "numba.core.compiler")
@@ -82,11 +82,9 @@ def sweep(
 
     ``workers`` processes of this machine share the runs (by default one a core), or the workers of the Dask
     ``scheduler``, which need to see the store under the same paths. Each run has one thread, so that its numbers do not
-    depend on how many cores there are. ``progress`` is called whenever a run is done; ``print`` will do.
-
-    Raises:
-        ValueError, FileNotFoundError: as :func:`open_data` and :func:`wtal_lib.parallel.completed`.
-        PermissionError: something is to be computed and the store cannot be written.
+    depend on how many cores there are. ``progress`` is called whenever a run is done; ``print`` will do. Raises
+    ValueError, FileNotFoundError: as :func:`open_data` and :func:`wtal_lib.parallel.completed`; PermissionError:
+    something is to be computed and the store cannot be written.
     """
     opened = {task.spec: open_data(task.spec) for task in tasks}
     named = [_job(task, opened[task.spec], place, device) for task in tasks]
@@ -161,12 +159,7 @@ _ONE_RUN = threading.Lock()
 
 
 def _compute(job: _Job) -> dict[str, Any]:
-    """The record of a run, on whatever machine this is.
-
-    Raises:
-        FileNotFoundError: the data are not here, or others are.
-        ValueError: this is another version of the method than the one that asked; as :func:`run`.
-    """
+    """The record of a run, on whatever machine this is; ValueError where it has another version of the method."""
     with _ONE_RUN:
         data, task = _data(job), job.task
         if identity(task.config, data, job.device) != job.identity:
@@ -226,14 +219,9 @@ GRID: dict[str, tuple[Any, Any]] = {
 
 
 def grid(values: Mapping[str, Any]) -> list[Task]:
-    """The tasks of a grid: every preset with every change, setting and seed.
-
-    Raises:
-        ValueError: an unknown key, preset, setting or field (the nearest known one is offered), or a wrong value.
-    """
+    """The tasks of a grid: every preset with every change, setting and seed; ValueError for unknown or wrong ones."""
     for key in values:
-        if key not in GRID:
-            raise ValueError(unknown(str(key), list(GRID), "key of a grid"))
+        require_known(str(key), GRID, "key of a grid")
     given = {
         key: coerced(values.get(key, default), kind, key) for key, (kind, default) in GRID.items() if key != "changes"
     }
@@ -244,8 +232,7 @@ def grid(values: Mapping[str, Any]) -> list[Task]:
         if not given[key]:
             raise ValueError(f"{key} must name at least one, got an empty list")
     for setting in given["settings"]:
-        if setting not in (names := [*DIFFICULTIES, DRAWN]):
-            raise ValueError(unknown(setting, names, "setting"))
+        require_known(setting, [*DIFFICULTIES, DRAWN], "setting")
     dataset, source, root, profile, world, presets, seeds, settings = given.values()
     fields = [{str(field): value for field, value in change.items()} for change in changes]
     return [
@@ -255,12 +242,7 @@ def grid(values: Mapping[str, Any]) -> list[Task]:
 
 
 def read_grid(path: Path) -> dict[str, Any]:
-    """The keys and values of a grid in a YAML file, for :func:`grid`.
-
-    Raises:
-        ValueError: no YAML, or no mapping.
-        FileNotFoundError: there is no such file.
-    """
+    """A grid's keys and values from a YAML file; FileNotFoundError for none, ValueError for what is no mapping."""
     if not path.is_file():
         raise FileNotFoundError(f"no grid at {path}; give a YAML file of {', '.join(GRID)}")
     try:

@@ -34,27 +34,17 @@ class Completeness:
     "over-completeness elsewhere: the rest"
 
 
-def completeness(table: Detections, truth: GroundTruth, choose: str = "score", margin: float = 1.0) -> Completeness:
-    """Fit of one segment to each instance of its class that it overlaps: the one of highest score, or of highest tIoU.
-
-    "score" shows what the detector trusts most, "tiou" the best it offers. Ties go to the other criterion, then to the
-    segment that starts, then stops, first.
-
-    Raises:
-        ValueError: an unknown choice, or a negative margin.
-    """
-    if choose not in ("score", "tiou"):
-        raise ValueError(f"unknown choice {choose!r}; choose one of score, tiou")
+def completeness(table: Detections, truth: GroundTruth) -> Completeness:
+    """Fit to each instance of the segment of its class it meets with the highest score, then tIoU, then the first."""
     (key_n, key_m), (start_n, stop_n) = _keys(table, truth), table.segment_n2.T
     n, m, tiou_p = pairs(key_n, table.segment_n2, key_m, truth.segment_m2)
-    ranks = (table.score_n[n], tiou_p) if choose == "score" else (tiou_p, table.score_n[n])
-    order_p = np.lexsort((stop_n[n], start_n[n], -ranks[1], -ranks[0], m))
+    order_p = np.lexsort((stop_n[n], start_n[n], -tiou_p, -table.score_n[n], m))
     met_m, first_p = np.unique(m[order_p], return_index=True)
     row_m, tiou_m = np.full(len(truth), -1), np.zeros(len(truth))
     row_m[met_m], tiou_m[met_m] = n[order_p[first_p]], tiou_p[order_p[first_p]]
     seconds_m, share_m3 = np.zeros(len(truth)), np.full((len(truth), 3), np.nan)
     seconds_m[met_m] = shared_seconds(table.segment_n2[row_m[met_m]], truth.segment_m2[met_m])
-    share_m3[met_m] = shares(table, truth, margin)[row_m[met_m]]
+    share_m3[met_m] = shares(table, truth)[row_m[met_m]]
     return Completeness(row_m, ratio(seconds_m, np.diff(truth.segment_m2)[:, 0]), tiou_m, *share_m3.T)
 
 
@@ -69,9 +59,7 @@ def shares(table: Detections, truth: GroundTruth, margin: float = 1.0) -> Float[
 
     Context lies within ``margin`` instance lengths of an instance and in none; context and elsewhere together are the
     segment's over-completeness. nan for a segment without length, or of another video or class than the ground truth's.
-
-    Raises:
-        ValueError: a negative margin.
+    Raises ValueError: a negative margin.
     """
     if margin < 0:
         raise ValueError(f"margin must not be negative, got {margin}: it counts instance lengths on each side")
@@ -87,11 +75,7 @@ def shares(table: Detections, truth: GroundTruth, margin: float = 1.0) -> Float[
 def activated(
     scores: Mapping[str, Float[np.ndarray, "_ c"]], level: float, grid: Grid, classes: Sequence[str]
 ) -> Detections:
-    """Runs of snippets whose score reaches ``level``, of every video and class; a run's score is its mean.
-
-    Raises:
-        ValueError: a video without a column for each class.
-    """
+    """Runs of snippets that reach ``level``, by video and class, scored by their mean; ValueError for a wrong width."""
     columns = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 2)), np.empty(0))]
     for video, (name, score_tc) in enumerate(scores.items()):
         if score_tc.shape[1] != len(classes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import reprlib
@@ -14,7 +15,7 @@ import numpy as np
 
 from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.datasets import prompt_name
-from wtal_lib.data.files import UnreadableError, read_json, replacing
+from wtal_lib.data.files import UnreadableError, read_json, readable, replacing
 from wtal_lib.data.segments import Detections
 
 EXPECTED = '{"results": {VIDEO: [{"label": CLASS, "score": NUMBER, "segment": [START, STOP]}, ...]}}, seconds'
@@ -26,16 +27,17 @@ def read_detections(path: str | Path, annotations: Annotations) -> Detections:
 
     Videos may also be named by their YouTube id and with ActivityNet's ``v_`` before it. Classes are recognised in any
     case and spacing, corrected spelling included, or as a number: the index into the class list, with a warning.
-    ``classes`` are those of the annotations, then the unknown ones.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not such a file, or a score or a segment that :func:`checked` refuses.
+    ``classes`` are those of the annotations, then the unknown ones. Raises FileNotFoundError: there is no such file;
+    ValueError: not such a file, or a score or a segment that :func:`checked` refuses.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected detections, but there is no such file; {REMEDY}")
-    content = read_json(path, EXPECTED, REMEDY)
+    if path.suffix == ".gz":  # as sweeps keep them
+        with readable(path, EXPECTED, REMEDY), gzip.open(path) as file:
+            content = json.load(file)
+    else:
+        content = read_json(path, EXPECTED, REMEDY)
     results: Any = content.get("results", content) if isinstance(content, dict) else content
     if not isinstance(results, dict) or not all(isinstance(rows, list) for rows in results.values()):
         raise UnreadableError(f"{path}: expected {EXPECTED}, got {reprlib.repr(content)}; {REMEDY}")
@@ -59,10 +61,7 @@ def read_detections(path: str | Path, annotations: Annotations) -> Detections:
 
 
 def find_detections(annotations: Annotations) -> Path | None:
-    """The first file, by name, of a ``detections`` folder near the annotations that names most test videos, or None.
-
-    That is ``detections/`` in the data root, in the dataset's folder, or beside the annotations themselves.
-    """
+    """First file with most test videos in a ``detections/`` of data root, dataset or annotations' folder, or None."""
     test = {video.name for video in annotations.subset("test")}
     for folder in annotations.path.parents[:3] if annotations.path else ():
         for path in sorted((folder / "detections").glob("*.json")):
@@ -77,10 +76,7 @@ def find_detections(annotations: Annotations) -> Path | None:
 
 
 def write_detections(path: str | Path, detections: Detections) -> None:
-    """Write the detections in ActivityNet's result format, the best of a video first.
-
-    The file appears whole or not at all. Numbers are written in full, so reading gives the same values back.
-    """
+    """Write detections in ActivityNet's format, best first, numbers in full; the file appears whole or not at all."""
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in detections.videos}
     order = np.lexsort((detections.segment_n2[:, 0], -detections.score_n, detections.video_n))
     columns = (detections.video_n, detections.label_n, detections.score_n, detections.segment_n2)
@@ -92,11 +88,7 @@ def write_detections(path: str | Path, detections: Detections) -> None:
 
 
 def checked(detections: Detections) -> Detections:
-    """``detections``, if every score is finite and every segment has two finite ends in order.
-
-    Raises:
-        ValueError: how many are not so, and the first of them.
-    """
+    """``detections``, if all scores and segment ends are finite and in order; ValueError names the first if not."""
     start_n, stop_n = detections.segment_n2.T
     order = "segments are [start, stop], not [start, length] or [stop, start]"
     for odd_n, what, remedy in (

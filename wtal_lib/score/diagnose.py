@@ -18,7 +18,6 @@ from wtal_lib.score.metrics import average_precision, match, on_grid
 
 KINDS = ("true positive", "double detection", "wrong class", "bad localization", "confusion", "background")
 "Verdicts on a detection, by code; -1 for one that the protocol does not score"
-
 BINS: dict[str, dict[str, tuple[float, ...]]] = {
     "thumos14": {"length": (3, 6, 12, 18), "instances": (1, 40, 80), "coverage": (0.02, 0.04, 0.06, 0.08)},
     "activitynet12": {"length": (30, 60, 120, 180), "instances": (1, 4, 8), "coverage": (0.2, 0.4, 0.6, 0.8)},
@@ -42,8 +41,7 @@ def error_kinds(
     ``< near``        background        background
     ================  ================  =============
 
-    Raises:
-        ValueError: a threshold outside (0, 1].
+    Raises ValueError: a threshold outside (0, 1].
     """
     found = match(detections, truth, iou)
     segment_n2, segment_m2 = on_grid(detections.segment_n2[found.row_n], truth.segment_m2, truth.grid)
@@ -67,10 +65,8 @@ def error_removal_gain(
     """Gain in mAP, a fraction, by kind of error and threshold, if all errors of that kind were taken away.
 
     False positives leave the detections, as in DETAD; "miss" takes the instances that nothing found out of the ground
-    truth. A class with nothing left counts 0. Gains do not add up: removing one kind changes what another costs.
-
-    Raises:
-        ValueError: a threshold outside (0, 1].
+    truth. A class with nothing left counts 0. Gains do not add up: removing one kind changes what another costs. Raises
+    ValueError: a threshold outside (0, 1].
     """
     kind_kn, finder_km = error_kinds(detections, truth, iou), match(detections, truth, iou).finder_km
     present_c = np.bincount(truth.label_m, minlength=len(truth.classes)) > 0
@@ -91,10 +87,7 @@ def error_removal_gain(
 
 
 def multiples(detections: Detections, truth: GroundTruth) -> Int[np.ndarray, " n"]:
-    """DETAD's groups: 0 for the G best detections of a class with G instances, 1 for the next G, …; -1 if not scored.
-
-    Detections of a class without instances are not scored here.
-    """
+    """DETAD's groups: 0 for the G best detections of a class of G instances, 1 for the next G, …; -1 if not scored."""
     ranked = match(detections, truth, [1.0])
     instances_n = np.bincount(truth.label_m, minlength=len(truth.classes))[ranked.label_n]
     rank_n = np.arange(len(ranked.label_n)) - np.searchsorted(ranked.label_n, ranked.label_n)
@@ -119,10 +112,7 @@ def example(
     """Rows of the ``most`` best detections, best first, and of the instances, of one class in one telling video.
 
     That is, among those with 4 to 12 instances (or else among all), the one whose best detections show most kinds of
-    error, then most true positives.
-
-    Raises:
-        ValueError: no class in any video has both instances and detections.
+    error, then most true positives. Raises ValueError: no class in any video has both instances and detections.
     """
     ranked, classes = match(detections, truth, [1.0]), len(truth.classes)
     key_n, key_m = ranked.video_n * classes + ranked.label_n, truth.video_m * classes + truth.label_m
@@ -136,10 +126,7 @@ def example(
 
 
 def characteristics(truth: GroundTruth, duration_b: Float[np.ndarray, " b"]) -> dict[str, Float[np.ndarray, " m"]]:
-    """Length (seconds), number of instances of its class in the video, and coverage (share of the video) of instances.
-
-    Coverage is nan where the video's duration (seconds) is not known.
-    """
+    """Length (s), number of its class in its video, and coverage (share of the video; nan if unknown) of instances."""
     length_m, key_m = np.diff(truth.segment_m2)[:, 0], truth.video_m * len(truth.classes) + truth.label_m
     same_m, count = np.unique(key_m, return_inverse=True, return_counts=True)[1:]
     coverage_m = ratio(length_m, duration_b[truth.video_m])

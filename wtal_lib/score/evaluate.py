@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tabulate import tabulate
 
 from wtal_lib.data.annotations import Annotations, annotations_from, ground_truth
 from wtal_lib.data.datasets import DATASETS, Protocol, get_dataset, protocol
-from wtal_lib.data.segments import Detections
+from wtal_lib.data.segments import Detections, GroundTruth
 from wtal_lib.score.detections import checked, read_detections
 from wtal_lib.score.matching import EqualTiou, ratio
 from wtal_lib.score.metrics import Matching, match
@@ -34,10 +35,8 @@ def score_file(
     """The :func:`report` on a file of detections, with the file's name and the warnings of reading it.
 
     Without a ``dataset`` it is the protocols' own, else the one whose annotations are found and name most videos.
-
-    Raises:
-        FileNotFoundError: no such detections or annotations.
-        ValueError: as :func:`report`, or one of the files is not what it should be.
+    Raises FileNotFoundError: no such detections or annotations; ValueError: as :func:`report`, or one of the files is
+    not what it should be.
     """
     datasets = [dataset] if dataset else sorted({protocol(name).dataset for name in protocols}) or DATASETS
     found = _accepted(datasets, partial(annotations_from, annotation_path))
@@ -67,11 +66,9 @@ def report(
     classes, or touching an ambiguous segment. Test videos without detections are misses. Without ``protocols`` (names
     or records) there are all that the annotations can be scored under. With a ``bootstrap``, a protocol also has
     ``interval``: the central 95 % of ``map`` and of ``means`` over as many resamplings of its videos, drawn with
-    ``seed``. ``equal_tiou``: the rule for instances of equal tIoU, see :mod:`wtal_lib.score.metrics`.
-
-    Raises:
-        ValueError: a score or segment that is no finite number, a reversed segment, an unknown protocol or one that
-            these annotations do not fit, or a negative ``bootstrap``.
+    ``seed``. ``equal_tiou``: the rule for instances of equal tIoU, see :mod:`wtal_lib.score.metrics`. Raises
+    ValueError: a score or segment that is no finite number, a reversed segment, an unknown protocol or one that these
+    annotations do not fit, or a negative ``bootstrap``.
     """
     if bootstrap < 0:
         raise ValueError(f"bootstrap must be a number of resamplings, 0 for none, got {bootstrap}")
@@ -81,7 +78,7 @@ def report(
         truths = {one: ground_truth(annotations, one) for one in chosen}
     else:
         truths = _accepted(get_dataset(annotations.dataset).protocols, partial(ground_truth, annotations))
-    matchings = {one: match(detections, truth, one.iou, equal_tiou) for one, truth in truths.items()}
+    matchings = _matchings(detections, truths, equal_tiou)
     scores = {one.name: _scores(found, one, len(detections), bootstrap, seed) for one, found in matchings.items()}
     videos = _unknown(detections.videos, annotations.videos, detections.video_n)
     classes = _unknown(detections.classes, annotations.classes, detections.label_n)
@@ -95,6 +92,19 @@ def report(
     raised += _unit_warnings(detections, annotations)
     head = {"dataset": annotations.dataset, "detections": len(detections), "protocols": scores}
     return {**head, "unknown_videos": videos, "unknown_classes": classes, "warnings": raised}
+
+
+def _matchings(
+    detections: Detections, truths: Mapping[Protocol, GroundTruth], equal_tiou: EqualTiou
+) -> dict[Protocol, Matching]:
+    """The match under each protocol; those that differ in their videos alone share that of the one with most."""
+    found: dict[Protocol, Matching] = {}
+    for one in sorted(truths, key=lambda one: len(one.excluded)):
+        own: dict[str, Any] = {"name": one.name, "means": one.means, "videos": one.videos, "excluded": one.excluded}
+        alike = (found[of] for of in found if replace(of, **own) == one and of.excluded <= one.excluded)
+        wide = next(alike, None)
+        found[one] = wide.within(truths[one]) if wide else match(detections, truths[one], one.iou, equal_tiou)
+    return {one: found[one] for one in truths}
 
 
 def _accepted(candidates: Iterable[Any], make: Callable[[Any], Any]) -> dict[Any, Any]:

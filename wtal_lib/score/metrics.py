@@ -51,6 +51,14 @@ class Matching:
         """Row, among the detections as given, of the one that found each instance; -1 where none did."""
         return np.r_[self.row_n, -1][self.rank_km]
 
+    def within(self, truth: GroundTruth) -> Matching:
+        """The match under a ground truth that has some of the videos, and is the same in them."""
+        keep_b = np.isin(self.truth.videos, truth.videos)
+        keep_n, keep_m = keep_b[self.video_n], keep_b[self.truth.video_m]
+        video_n, rank_n = (np.cumsum(keep_b) - 1)[self.video_n[keep_n]], np.r_[np.cumsum(keep_n) - 1, keep_n.sum()]
+        rank_km = rank_n[self.rank_km[:, keep_m]]
+        return Matching(truth, self.iou_k, self.row_n[keep_n], video_n, self.label_n[keep_n], rank_km)
+
     @cached_property
     def _true_positives(self) -> tuple[np.ndarray, ...]:
         """Of each true positive, by cell and best first: rank, cell, and where its cell and its class's ranks begin.
@@ -69,9 +77,7 @@ class Matching:
 
         ``AP = sum_j w_j max_{i >= j} P_i / sum_m w_m`` over the true positives ``j``, best first, where ``P_i`` is the
         precision down to ``i``: VOC's all-point interpolation. ``weight_rb``: how often each video counts, 1 if absent.
-
-        Raises:
-            ValueError: the number of weights is not that of the videos.
+        Raises ValueError: the number of weights is not that of the videos.
         """
         videos, classes = len(self.truth.videos), len(self.truth.classes)
         weights = np.ones((1, videos)) if weight_rb is None else np.asarray(weight_rb, dtype=np.float64)
@@ -105,9 +111,7 @@ def average_precision(
 
     Takes O(n log n + p k) time for n detections, k thresholds and the p pairs of one video and class that overlap. With
     ``argsort`` equals the evaluators of ActivityNet and of P-MIL (CVPR 2023) up to rounding, where no scores are tied.
-
-    Raises:
-        ValueError: a threshold outside (0, 1].
+    Raises ValueError: a threshold outside (0, 1].
     """
     return match(detections, truth, iou, equal_tiou).average_precision()[0]
 
@@ -115,11 +119,7 @@ def average_precision(
 def match(
     detections: Detections, truth: GroundTruth, iou: Sequence[float], equal_tiou: EqualTiou = "latest"
 ) -> Matching:
-    """True positives of every class and threshold, under the rules at the top of this module.
-
-    Raises:
-        ValueError: a threshold outside (0, 1].
-    """
+    """True positives of every class and threshold, by this module's rules; ValueError for thresholds outside (0, 1]."""
     iou_k = np.asarray(iou, dtype=np.float64).reshape(-1)
     if not len(iou_k) or not ((iou_k > 0) & (iou_k <= 1)).all():
         raise ValueError(f"tIoU thresholds must be fractions in (0, 1], got {list(iou)}: 0.5 means one half, not 50")

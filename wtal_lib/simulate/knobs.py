@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from wtal_lib.settings import Positive, PositiveInt, Share, check, replaced, unknown
+from wtal_lib.settings import Positive, PositiveInt, Share, check, replaced, require_known
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,7 @@ class Simulator:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.dataset not in self.size.videos:
-            raise ValueError(unknown(self.dataset, list(self.size.videos), "dataset"))
+        require_known(self.dataset, self.size.videos, "dataset")
         if not 0 < self.phase_share < 0.5:
             raise ValueError(f"phase_share must lie between 0 and 0.5, got {self.phase_share}: the peak needs the rest")
 
@@ -211,8 +210,7 @@ def difficulty(name: str, **knobs: object) -> Simulator:
     Raises:
         ValueError: unknown difficulty or knob, or a value out of its range.
     """
+    require_known(name, [*DIFFICULTIES, DRAWN], "difficulty")
     if name == DRAWN:
         return draw(**{"seed": 0, **knobs})  # type: ignore[arg-type]
-    if name not in DIFFICULTIES:
-        raise ValueError(unknown(name, [*DIFFICULTIES, DRAWN], "difficulty"))
     return replaced(Simulator(), **{**DIFFICULTIES[name], **knobs})

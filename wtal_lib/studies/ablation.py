@@ -22,16 +22,12 @@ from wtal_lib.studies.tables import effects, finished, score
 
 STEPS = ("late fusion", "B only", "F only", "full", "joint", "mutual")
 "Rows of the main comparison, each a preset: late fusion is neither B nor F, joint both in every step"
-
 MAIN = ("late_fusion", "full", "supervised", "vanilla_vlp")
 "Presets of the main table; its CBP and VLP lines are the branches of late_fusion"
-
 CURVED = ("full", "late_fusion")
 "Presets whose test mAP is followed through training"
-
 NEAR = (-0.1, 0.0, 0.1)
 "What is added to the default thresholds of background and of foreground"
-
 WIDE = (
     "turns of a third of the length",
     "without smoothing",
@@ -39,14 +35,11 @@ WIDE = (
     "into the attention too",
     "transformer",
 )
-"Side rows for whoever has the time"
-
+"Side rows that are asked with ``wide`` only"
 HELD_OUT = range(1000, 1005)
 "Seeds of the drawn worlds that are reported. No constant was chosen on them: those for choosing are below 100"
-
 WEAK = ("vlp_weak", "cbp_weak", "vlp_blind", "cbp_blind")
 "Worlds in which one branch sees less, or nothing, of what happens"
-
 SHARING = ("shared_0", "shared_0.25", "middle", "shared_0.75", "shared_1")
 "Worlds by how much of what is hard to see is so for both modalities"
 
@@ -154,10 +147,7 @@ def sides(dataset: str, profile: str, seeds: Sequence[int], *, wide: bool = Fals
 
 
 def thresholds(dataset: str, profile: str, seed: int, *, wide: bool = False) -> list[Row]:
-    """The full method with thresholds :data:`NEAR` the default ones: each moved alone, or with ``wide`` every pair.
-
-    Without ``wide`` the profile ``ci`` moves them upwards only.
-    """
+    """The full method with thresholds :data:`NEAR` the default, one moved (``ci``: up) or, ``wide``, every pair."""
     base = preset("full", dataset, profile, seed)
     labels = base.pseudo_labels
     near = NEAR[1:] if profile == "ci" and not wide else NEAR
@@ -219,11 +209,7 @@ def tasks(rows: Sequence[Row], spec: Spec) -> list[Task]:
 
 
 def scored(rows: Sequence[Row], records: Sequence[Mapping[str, Any]], branch: str = "") -> pd.DataFrame:
-    """A line a run: question, row, setting, seed, and its :func:`tables.score` under the headline protocol.
-
-    Raises:
-        ValueError: a run failed.
-    """
+    """A line a run: question, row, setting, seed, and its headline :func:`tables.score`; ValueError for failed runs."""
     lines = []
     for row, record in zip(rows, finished(records), strict=True):
         about = {"question": row.question, "row": row.row, "setting": row.setting, "world": row.world}

@@ -106,10 +106,7 @@ def found(detections: Detections, truth: GroundTruth, iou: float = 0.5) -> Bool[
 
 
 def shared_misses(cbp_m: Bool[np.ndarray, " m"], vlp_m: Bool[np.ndarray, " m"]) -> dict[str, float]:
-    """Shares of the instances that both branches find, one alone, or neither; and ``by chance``.
-
-    ``by chance`` is the share that neither would find if the branches missed independently of each other.
-    """
+    """Shares of instances that both branches find, one, or neither; ``by chance``: neither, were they independent."""
     found = {
         "both": cbp_m & vlp_m,
         "CBP alone": cbp_m & ~vlp_m,
@@ -121,20 +118,14 @@ def shared_misses(cbp_m: Bool[np.ndarray, " m"], vlp_m: Bool[np.ndarray, " m"]) 
 
 
 def overlaps(detections: Mapping[str, Detections], truth: GroundTruth) -> pd.DataFrame:
-    """Overlap (tIoU) of each instance with the best-scored detection that touches it: instance, branches, ``better``.
-
-    ``better`` is an oracle that takes the better of CBP and VLP for each instance; it looks at the ground truth.
-    """
+    """Overlap (tIoU) of instances with their best-scored detection, by branch; ``better``: an oracle's choice."""
     columns = {branch: completeness(of, truth).tiou_m for branch, of in detections.items()}
     better_m = np.maximum(columns["cbp"], columns["vlp"])
     return pd.DataFrame({"instance": np.arange(len(truth)), **columns, "better": better_m})
 
 
 def better_by_class(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Mean mAP of each run: preset, seed, its branches, their fusion, and ``better``, percent.
-
-    ``better`` is an oracle that takes, class by class, the branch with the higher AP on the test videos.
-    """
+    """A row a run: preset, seed, mAP (%) of branches and fusion, ``better``: an oracle's choice of branch by class."""
     rows = []
     for record in records:
         by_branch = {branch: of[record["headline"]["protocol"]]["ap"] for branch, of in record["metrics"].items()}

@@ -23,11 +23,8 @@ from wtal_lib.method.localize import localize, min_max
 from wtal_lib.runs.experiment import Experiment, Scores
 
 
-def live(every: float = 0.3) -> Callable[[object], None]:
-    """A callback that shows its argument in one line of a notebook, at most every ``every`` seconds; quiet elsewhere.
-
-    A line with "3 of 4" in it also gets a bar.
-    """
+def live() -> Callable[[object], None]:
+    """A callback that shows a line in a notebook ("3 of 4" as a bar too), at most each 0.3 s; quiet elsewhere."""
     last, handle = -1e9, None
 
     def show(line: object) -> None:
@@ -35,7 +32,7 @@ def live(every: float = 0.3) -> Callable[[object], None]:
         text, now = str(line), time.monotonic()
         count = re.search(r"(\d+) of (\d+)", text)
         done, total = map(int, count.groups()) if count else (0, 0)
-        if get_ipython() is None or (now - last < every and done < total):
+        if get_ipython() is None or (now - last < 0.3 and done < total):
             return
         bar = f'<progress value="{done}" max="{total}"></progress> ' if total else ""
         # html alone: papermill logs whatever has a plain text

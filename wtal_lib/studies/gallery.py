@@ -18,7 +18,6 @@ OPENING = """# Results
 Made by the notebooks, with a record beside every figure: parameters, data, code, packages, time, claims. This page is
 written by `wtal_lib` whenever a notebook closes; an edit would be lost.
 """
-
 _SIMULATED = """**Everything below rests on simulated features unless it says otherwise, in the pictures too.** It shows
 how the method behaves where its premises hold; it reproduces no published number, and must not be compared with one.
 """

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from wtal_lib.settings import coerced, unknown
+from wtal_lib.settings import coerced, require_known
 
 PARAMETERS: dict[str, tuple[Any, Any]] = {
     "dataset": (Literal["thumos14", "activitynet12"], "thumos14"),
@@ -29,19 +29,16 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, tuple[Any, An
     """The known parameters, in their order, each as its kind, ``~`` expanded; what ``given`` lacks has its default.
 
     ``given`` is a dictionary of parameters, or a notebook's ``globals()``, of which only parameters are looked at.
-
-    Raises:
-        ValueError: a parameter of an unknown name (the nearest known one is offered), of the wrong kind, or with a
-            value that is not among the choices; an empty list.
+    Raises ValueError: a parameter of an unknown name (the nearest known one is offered), of the wrong kind, or with a
+    value that is not among the choices, or an empty list.
     """
     for name in parameters_set(given, known):
-        if name not in known:
-            raise ValueError(unknown(name, list(known), "parameter"))
+        require_known(name, known, "parameter")
     checked = {}
     for name, (kind, default) in known.items():
         value, choices = given.get(name, default), typing.get_args(kind)
-        if typing.get_origin(kind) is Literal and isinstance(value, str) and value not in choices:
-            raise ValueError(unknown(value, list(choices), name))
+        if typing.get_origin(kind) is Literal and isinstance(value, str):
+            require_known(value, choices, name)
         checked[name] = coerced("" if value is None and kind is str else value, kind, name)
         if isinstance(value, str) and kind is str:
             checked[name] = os.path.expanduser(value)
@@ -81,11 +78,7 @@ def _assigned(cell: str) -> list[str]:
 
 
 def grid_tasks(values: Mapping[str, Any]) -> list[Any]:
-    """The tasks of a grid; with ``questions``, those of the notebooks' tables instead of presets and changes.
-
-    Raises:
-        ValueError: as :func:`wtal_lib.runs.sweep.grid`; an unknown question, or one beside presets or changes.
-    """
+    """Tasks of a :func:`wtal_lib.runs.sweep.grid`, or of ``questions`` of the notebooks; ValueError for wrong keys."""
     from wtal_lib.runs.sweep import GRID, grid  # here: a notebook's parameters are checked without PyTorch
     from wtal_lib.studies import ablation
 
@@ -108,6 +101,5 @@ def grid_tasks(values: Mapping[str, Any]) -> list[Any]:
         "sharing": ablation.in_settings(ablation.SHARING, *about, seeds[:1]),
     }
     for name in asked:
-        if name not in rows:
-            raise ValueError(unknown(name, list(rows), "question"))
+        require_known(name, rows, "question")
     return ablation.tasks([row for name in asked for row in rows[name]], spec)

@@ -47,19 +47,13 @@ RULES: dict[str, dict[str, dict[str, object]]] = {
 
 
 def scores(config: Config, data: Data, store: Store) -> tuple[Experiment, Scores]:
-    """The task of a run, and the scores of each branch and of their fusion on every test video.
-
-    The run is computed where the store lacks it or its checkpoint.
-
-    Raises:
-        ValueError, OSError, FloatingPointError: as :func:`wtal_lib.runs.run.run`.
-    """
+    """The task of a run, and its scores by branch and test video; computed where the store lacks its networks."""
     task, state = _restored(config, data, store)
     return task, task.scores(state)
 
 
 def _restored(config: Config, data: Data, store: Store) -> tuple[Experiment, State]:
-    """The task of a run, and its state at the end; computed where the store lacks it or its checkpoint."""
+    """The task of a run, and its state at the end."""
     task = Experiment(config, data)
     run(config, data, store, keep=["networks"])
     state = fresh(task.config, task.batches, task.text(), task.logit_scale, task.device)
@@ -74,13 +68,7 @@ def resampled(
     annotations: Annotations,
     branch: str = "fused",
 ) -> dict[str, Float[np.ndarray, "r s"]]:
-    """By row, :func:`statistics.resampled` of its runs under the headline protocol, from the detections they kept.
-
-    ``rows`` names the row of each of the ``runs``, which are records, those of a row in the order of their seeds.
-
-    Raises:
-        FileNotFoundError: a run's detections are gone.
-    """
+    """By row, :func:`statistics.resampled` of its ``runs``' kept detections; FileNotFoundError where they are gone."""
     protocol = get_dataset(annotations.dataset).headline
     truth = ground_truth(annotations, protocol)
     matchings: dict[str, list[Any]] = {}
@@ -90,20 +78,15 @@ def resampled(
     return {row: statistics.resampled(of) for row, of in matchings.items()}
 
 
-def by_rule(
-    config: Config, data: Data, store: Store, rules: Mapping[str, Mapping[str, Mapping[str, object]]] = RULES
-) -> pd.DataFrame:
-    """The fused mAP of one run under its own rules and under others: question, row, seed, :func:`tables.score`.
-
-    No network is trained again; scores are cached beside the run.
-    """
+def by_rule(config: Config, data: Data, store: Store) -> pd.DataFrame:
+    """Fused mAP of a run under its own and other rules, cached, nothing trained again: question, row, seed, scores."""
     place = store.cache / Experiment(config, data).identity / "rules.json"
     try:
         known = dict(json.loads(place.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # missing or damaged
         known = {}
     rows, found = [], None
-    asked = [(question, row, fields) for question, of in rules.items() for row, fields in of.items()]
+    asked = [(question, row, fields) for question, of in RULES.items() for row, fields in of.items()]
     for question, row, fields in [("", "full", {}), *asked]:
         changed = replaced(config, **fields)
         rule = changed.fusion, changed.cbp_share, changed.earned, to_dict(changed.localize)

@@ -45,8 +45,7 @@ def over_videos_and_seeds(ours_rs: Float[np.ndarray, "r s"], base_rs: Float[np.n
 
     ``ours_rs`` and ``base_rs`` are mean mAPs as of :func:`resampled`, of the same seeds on the same resamplings.
 
-    Raises:
-        ValueError: different seeds or resamplings.
+    Raises ValueError: different seeds or resamplings.
     """
     if ours_rs.shape != base_rs.shape:
         raise ValueError(f"expected the same resamplings and seeds of both, got {ours_rs.shape} and {base_rs.shape}")
@@ -81,8 +80,8 @@ def _interval(difference_s: Float[np.ndarray, " s"], shared: float = 0.0, margin
     return Interval(mean, mean - margin, mean + margin)
 
 
-def t_quantile(degrees: float, level: float = LEVEL) -> float:
-    """Bound of the central ``level`` of Student's t with ``degrees`` of freedom, which need not be whole.
+def t_quantile(degrees: float) -> float:
+    """Bound of the central :data:`LEVEL` of Student's t with ``degrees`` of freedom, which need not be whole.
 
     With ``t = sqrt(degrees) tan(a)`` its density is ``cos(a) ** (degrees - 1)``.
     """
@@ -90,7 +89,7 @@ def t_quantile(degrees: float, level: float = LEVEL) -> float:
     angle = np.linspace(0, np.pi / 2, 20_001)
     middle = (angle[1:] + angle[:-1]) / 2
     mass = np.cumsum(np.cos(middle) ** (degrees - 1))
-    return float(np.sqrt(degrees) * np.tan(np.interp(level * mass[-1], mass, angle[1:])))
+    return float(np.sqrt(degrees) * np.tan(np.interp(LEVEL * mass[-1], mass, angle[1:])))
 
 
 def resampled(matchings: Sequence[Matching], resamplings: int = 1000, seed: int = 0) -> Float[np.ndarray, "r s"]:

@@ -33,10 +33,8 @@ def chapters(
     """Train, and return the task and the chapters by name: untrained, B, F, end. Nothing is kept on disk.
 
     B and F are as that step is about to begin for the first time. The ``videos`` are never trained on, if they are test
-    videos. Deterministic under the config's seed.
-
-    Raises:
-        ValueError, FloatingPointError: as :func:`wtal_lib.method.trainer.train`.
+    videos. Deterministic under the config's seed. Raises ValueError, FloatingPointError: as
+    :func:`wtal_lib.method.trainer.train`.
     """
     task = Experiment(config, data)
     state = fresh(config, task.batches, task.text(), task.logit_scale, task.device)
@@ -87,10 +85,7 @@ def clear_videos(annotations: Annotations, names: Sequence[str], share: float = 
     """The videos that show most at a glance, chosen by their annotations alone, whatever a method makes of them.
 
     Of those with one class and two to twelve instances, the ones whose share of action lies nearest to ``share``:
-    enough of both action and background to be seen.
-
-    Raises:
-        ValueError: no video is like that.
+    enough of both action and background to be seen. Raises ValueError: no video is like that.
     """
     distance = {}
     for name in names:

@@ -80,10 +80,7 @@ class Study(Data):
         return "simulated annotations" if own else ""
 
     def stamp(self, rests_on: RestsOn = "features") -> str:
-        """The line in every figure and under every table: dataset, profile and seeds, protocol, what is simulated.
-
-        Profile and seeds are named where a result rests on features, the protocol where it has a score.
-        """
+        """The line below every figure and table: dataset, profile and seeds, protocol of scores, what is simulated."""
         dataset = get_dataset(self.dataset)
         protocol = dataset.headline
         videos = sum(video.name not in protocol.excluded for video in self.annotations.subset("test"))
@@ -99,18 +96,22 @@ class Study(Data):
     ) -> None:
         """Keep a figure, or that of some axes, as PNG and SVG and the data behind it as CSV.
 
-        Its stamp stands below, and simulated results are marked inside the axes, where no cropping loses it. Equal
+        Its stamp stands below, on as many lines as it takes; simulated results have a watermark behind the data. Equal
         figures give equal bytes.
         """
         first = drawn[0] if isinstance(drawn, Sequence) else drawn
         figure = cast(Figure, first.figure)
         if all(ax.get_subplotspec() is None for ax in figure.axes):  # placed by hand: no engine may move them
             figure.set_layout_engine(PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True))
-        figure.supxlabel(self.stamp(rests_on), x=0.995, ha="right", fontsize=6.5, color="0.4", style="italic")
+        below: dict[str, Any] = {"fontsize": 6.5, "color": "0.4", "style": "italic"}
+        figure.supxlabel(self.stamp(rests_on), x=0.995, ha="right", wrap=True, **below)
+        figure.draw_without_rendering()  # settles how large the axes are
         for ax in figure.axes if self.simulated_parts(rests_on) else ():
-            style: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 5.5, "color": "0.4", "zorder": 9}
-            behind = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
-            ax.text(0.99, 0.02, "SIMULATED", transform=ax.transAxes, bbox=behind, **style)
+            box = ax.get_window_extent()
+            points = min(box.width / 8, box.height / 2) * 72 / figure.dpi
+            mark: dict[str, Any] = {"fontsize": points, "weight": "bold", "color": "0.93"}
+            mark |= {"ha": "center", "va": "center", "zorder": -1, "in_layout": False}
+            ax.text(0.5, 0.5, "SIMULATED", transform=ax.transAxes, **mark)
         with mpl.rc_context({"svg.hashsalt": name}):
             for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
                 held = io.BytesIO()
@@ -130,11 +131,7 @@ class Study(Data):
         return shown
 
     def check(self, claim: str, holds: bool) -> None:
-        """Record a claim that must hold.
-
-        Raises:
-            AssertionError: it does not, which fails the notebook and leaves the last good results in place.
-        """
+        """Record a claim that must hold; AssertionError otherwise, which leaves the last good results in place."""
         self.claims[claim] = bool(holds)
         self.broken.discard(claim)
         if not holds:
@@ -145,10 +142,8 @@ class Study(Data):
         """Record whether an experiment supports a claim.
 
         On real features either answer is a result. On simulated ones a claim that does not hold fails the notebook as
-        :meth:`check` does, except on the dataset ``not_on``, where it is known not to hold.
-
-        Raises:
-            AssertionError: as :meth:`check`.
+        :meth:`check` does, except on the dataset ``not_on``, where it is known not to hold. Raises AssertionError: as
+        :meth:`check`.
         """
         if self.source == "simulated" and self.dataset != not_on:
             self.check(claim, holds)
@@ -157,11 +152,9 @@ class Study(Data):
     def close(self) -> str:
         """Write the results and ``record.json`` into the study's folder, and return a line that sums them up.
 
-        Files that an earlier run of this notebook wrote and this one did not are removed.
-
-        Raises:
-            AssertionError: a checked claim does not hold; no file is written.
-            OSError: a file cannot be written, as on a full disk; each old or new file is whole.
+        Files that an earlier run of this notebook wrote and this one did not are removed. Raises AssertionError: a
+        checked claim does not hold, and no file is written; OSError: a file cannot be written, as on a full disk, and
+        each file is whole, old or new.
         """
         for claim in sorted(self.broken):
             self.check(claim, False)
@@ -269,12 +262,10 @@ def open_study(
     """The study of a notebook whose parameters are among ``given``, usually its ``globals()``.
 
     ``needs`` names the packs without which everything is simulated; ``extra`` adds parameters to :data:`PARAMETERS`,
-    each with kind and default. Results of a model with ``random_weights`` go to a folder of their own.
-
-    Raises:
-        ValueError: a parameter that is unknown (the nearest known one is offered) or has a wrong value; broken data.
-        FileNotFoundError: ``source`` is real and something needed is missing, or ``data_root`` does not exist.
-        PermissionError: results cannot be written.
+    each with kind and default. Results of a model with ``random_weights`` go to a folder of their own. Raises
+    ValueError: a parameter that is unknown (the nearest known one is offered) or has a wrong value, or broken data;
+    FileNotFoundError: ``source`` is real and something needed is missing, or ``data_root`` does not exist;
+    PermissionError: results cannot be written.
     """
     started = time.monotonic()
     parameters = check_parameters(given, {**PARAMETERS, **(extra or {})})

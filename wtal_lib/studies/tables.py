@@ -21,7 +21,6 @@ Record = Mapping[str, Any]
 
 PAPER = ("Ju et al.", "CVPR 2023")
 "The method this project is a companion to, among the published ones"
-
 LINES: dict[str, tuple[str, str]] = {
     "vanilla VLP": ("vanilla_vlp", "vlp"),
     "CBP": ("late_fusion", "cbp"),
@@ -35,7 +34,6 @@ LINES: dict[str, tuple[str, str]] = {
     "supervised": ("supervised", "fused"),
 }
 "Lines of the main table: preset and branch. The supervised lines, which see snippet labels, are an upper bound"
-
 HEADS = {
     "vanilla VLP": "no training",
     "CBP": "video labels alone",
@@ -49,10 +47,7 @@ def published(dataset: str) -> pd.DataFrame:
     """The published methods of a dataset, oldest first: method, venue, year, extra, mAP by tIoU, their mean, code.
 
     Cells that a paper does not report are nan. ``extra`` marks methods that use more than the video labels. Sources:
-    the comments at the top of ``wtal_lib/data/published/<dataset>.csv``.
-
-    Raises:
-        ValueError: an unknown dataset.
+    the comments at the top of ``wtal_lib/data/published/<dataset>.csv``. Raises ValueError: an unknown dataset.
     """
     read = pd.read_csv(get_dataset(dataset).published, comment="#", keep_default_na=False, na_values=[""])
     names = {name: name.partition("@")[2] for name in read.columns if "@" in name}
@@ -70,11 +65,7 @@ def paper(dataset: str) -> pd.Series:
 
 
 def finished(records: Sequence[Record]) -> Sequence[Record]:
-    """The records themselves, when every run has finished.
-
-    Raises:
-        ValueError: a run failed; with its error and the file that holds its traceback.
-    """
+    """The records themselves, when every run has finished; ValueError with the error of one that failed."""
     if failed := [record for record in records if "metrics" not in record]:
         raise ValueError(
             f"{len(failed)} of {len(records)} runs failed, the first with: "
@@ -85,13 +76,7 @@ def finished(records: Sequence[Record]) -> Sequence[Record]:
 
 
 def score(record: Record, branch: str = "", protocol_name: str = "") -> dict[str, float]:
-    """One run's mAP under a protocol: by tIoU, then the protocol's own means, its headline mean as ``mean``.
-
-    The defaults are the headline branch and protocol.
-
-    Raises:
-        ValueError: the record does not have that branch or protocol.
-    """
+    """A run's mAP by tIoU, by the protocol's means, and ``mean``, the first; ValueError for what it does not have."""
     branch = branch or record["headline"]["branch"]
     name = protocol_name or get_dataset(record["config"]["dataset"]).headline.name
     by_branch = record["metrics"]
@@ -130,20 +115,19 @@ def beside_paper(frame: pd.DataFrame, dataset: str, line: str = "full") -> pd.Da
     return pd.DataFrame(rows).T.astype(float).rename_axis("row").reset_index()
 
 
-def over_seeds(frame: pd.DataFrame, by: str = "line", digits: int = 1) -> pd.DataFrame:
+def over_seeds(frame: pd.DataFrame, by: str = "line") -> pd.DataFrame:
     """``mean ± standard deviation`` over the seeds of every score, as text, and the number of seeds; a row a group."""
     named = any(name.startswith("mean ") for name in frame.columns)  # the headline mean is then there by its own name
     scores = [name for name in frame.columns if name not in (by, "seed") and not (named and name == "mean")]
     groups = frame.groupby(by, sort=False)
-    table = pd.DataFrame({name: groups[name].agg(lambda part: plus_minus(part, digits)) for name in scores})
+    table = pd.DataFrame({name: groups[name].agg(plus_minus) for name in scores})
     return table.assign(seeds=groups["seed"].nunique()).reset_index()
 
 
-def plus_minus(values: pd.Series | Sequence[float], digits: int = 1) -> str:
+def plus_minus(values: pd.Series | Sequence[float]) -> str:
     """``mean ± standard deviation`` (over n - 1); the value alone where there is one."""
     series = pd.Series(values, dtype=float)
-    text = f"{series.mean():.{digits}f}"
-    return text if len(series) < 2 else f"{text} ± {series.std():.{digits}f}"
+    return f"{series.mean():.1f}" + (f" ± {series.std():.1f}" if len(series) > 1 else "")
 
 
 def effects(
@@ -158,10 +142,7 @@ def effects(
 
     Differences are paired by seed. The interval is over videos and seeds where ``resampled`` (of
     :func:`wtal_lib.studies.replay.resampled`) has both rows with several seeds, else over seeds; that of a single seed
-    reaches ``margin`` to each side (:func:`usual_margin`).
-
-    Raises:
-        ValueError: there is no row ``base``.
+    reaches ``margin`` to each side (:func:`usual_margin`). Raises ValueError: there is no row ``base``.
     """
     groups = _by_seed(frame, base, by)
     rows = []
@@ -177,13 +158,13 @@ def effects(
     return table
 
 
-def usual_margin(frame: pd.DataFrame, base: str, by: str = "row") -> float:
+def usual_margin(frame: pd.DataFrame, base: str) -> float:
     """Half the 95 % interval of a difference that a single seed shows, by the spread of those over several; else nan.
 
     The spread is pooled over the rows. They share the base's runs, so that their variances are correlated (by 1/4 where
     all runs vary alike), and k rows have ``k (seeds - 1) / (1 + (k - 1) / 4)`` degrees of freedom.
     """
-    groups = _by_seed(frame, base, by)
+    groups = _by_seed(frame, base, "row")
     gains = [(values - groups[base]).dropna() for name, values in groups.items() if name != base]
     variances = [gain.var() for gain in gains if len(gain) > 1]
     if not variances:
@@ -200,14 +181,12 @@ def _by_seed(frame: pd.DataFrame, base: str, by: str) -> dict[str, pd.Series]:
     return groups
 
 
-def gap_closed(
-    frame: pd.DataFrame, low: str = "late fusion", middle: str = "full", high: str = "supervised"
-) -> pd.DataFrame:
-    """Of each seed, the share of the gap between two lines that a third one closes (nan without a gap); mean last."""
-    table = frame.pivot_table(index="seed", columns="line", values="mean")[[low, middle, high]]
+def gap_closed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Share of the gap from late fusion to supervised that full closes (nan for no gap), by seed; the mean last."""
+    table = frame.pivot_table(index="seed", columns="line", values="mean")[["late fusion", "full", "supervised"]]
     table.loc["mean"] = table.mean()
-    gap = table[high] - table[low]
-    table["closed"] = (table[middle] - table[low]) / gap.where(gap > 0)
+    gap = table["supervised"] - table["late fusion"]
+    table["closed"] = (table["full"] - table["late fusion"]) / gap.where(gap > 0)
     return table.rename_axis(columns=None).reset_index().astype({"seed": str})
 
 

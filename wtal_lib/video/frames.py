@@ -15,13 +15,11 @@ from jaxtyping import Float, UInt8
 
 SEEK_GAP = 2.0
 "seconds; requested times closer than this, or than two keyframes seen so far, are read through: a seek would not pay"
-
 SUFFIXES = (
     *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
     *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
 )
 "of the files of a folder that are taken for videos"
-
 NO_FRAME = (
     "{} has a video stream but not one frame of it can be decoded: it is empty, damaged or protected (DRM); "
     "play it to check, and convert it to H.264 if it plays"

@@ -27,13 +27,10 @@ from wtal_lib.video.vlm import Vlm, load
 
 TEMPLATES = ("a video of a person {}.", "a video of a person doing {}.", "a photo of a person {}.", "a video of {}.")
 "prompt templates for any list of class names, after CLIP's own for Kinetics; datasets have some of their own"
-
 CONTEXT_STD = 0.02
 "standard deviation of context vectors that start from no word, as in CoOp; CLIP's word embeddings start with it too"
-
 AT_ONCE = 25
 "prompts in one sequence; attention in longer ones costs more than the shared beginning saves"
-
 EFFICIENT_PROMPT: dict[str, Any] = {"prefix": "", "before": 16, "after": 16}
 "arguments of :func:`prompt_learner` for the prompts of Efficient-Prompt (Ju et al. 2022)"
 

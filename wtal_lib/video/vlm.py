@@ -24,10 +24,8 @@ from torch.nn.functional import normalize
 
 RANDOM = "random"
 "instead of a tag of open_clip: seeded random weights, for tests and for trying things out"
-
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
 "of the weights, and what open_clip calls it"
-
 TORCHVISION_SCHEMAS = [f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor" for name in ("nms", "qnms")]
 _LIBRARY: list[torch.library.Library] = []  # schemas live as long as their library object
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from wtal_lib.settings import unknown
+from wtal_lib.settings import require_known
 
 HEADS = {
     "conv": "wtal_lib.method.heads.conv:CbpBranch",
@@ -23,7 +23,6 @@ def head(name: str) -> Any:
     Raises:
         ValueError: an unknown name, with those there are.
     """
-    if name not in HEADS:
-        raise ValueError(unknown(name, list(HEADS), "head"))
+    require_known(name, HEADS, "head")
     module, _, attribute = HEADS[name].partition(":")
     return getattr(importlib.import_module(module), attribute)
