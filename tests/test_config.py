@@ -105,10 +105,10 @@ def test_unknown_choices_are_refused_with_the_list(name):
 def test_the_named_rules_are_what_they_are_called():
     rules = {name: preset(name).pseudo_labels for name in ("paper", "mutual", "consensus", "ternary")}
     assert {name: (rule.word, rule.kinds, rule.into) for name, rule in rules.items()} == {
-        "paper": ("teacher", "one", "activation"),
-        "mutual": ("teacher", "both", "activation"),
-        "consensus": ("mean", "both", "activation"),
-        "ternary": ("ternary", "both", "activation"),
+        "paper": ("teacher", "one", "both"),
+        "mutual": ("teacher", "both", "both"),
+        "consensus": ("mean", "both", "both"),
+        "ternary": ("ternary", "both", "both"),
     }
     assert [name for name, rule in rules.items() if rule.earned] == ["mutual", "consensus", "ternary"]
     assert replaced(preset("full"), preset="mutual") == preset("mutual")

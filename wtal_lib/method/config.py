@@ -48,9 +48,9 @@ class PseudoLabels:
 
     word: Literal["teacher", "mean", "ternary"] = "teacher"
     "whose confidence: the other branch's, the mean of both, or background by CBP and foreground by VLP"
-    kinds: Literal["both", "one"] = "one"
-    "background alone in B and foreground alone in F, as in the paper; or both kinds in both steps"
-    into: Literal["activation", "attention", "both"] = "activation"
+    kinds: Literal["both", "one"] = "both"
+    "both kinds in both steps; or background alone in B and foreground alone in F, as in the paper"
+    into: Literal["activation", "attention", "both"] = "both"
     "what learns from them: the class activation that is thresholded, the class-agnostic attention, or both alike"
     earned: bool = True
     "whether a teacher's labels weigh by its reliability on held-out training videos' labels"
@@ -77,11 +77,11 @@ class Schedule:
 
     kind: Literal["alternate", "joint", "apart"] = "alternate"
     "B and F in turn; both at once; or each branch on the video labels alone"
-    warmup: int = 200
+    warmup: int = 300
     "updates of each branch on the video labels before anybody teaches"
     period: PositiveInt = 75
     "updates of one B or F step"
-    rounds: int = 4
+    rounds: int = 3
     "B + F pairs"
     order: Literal["bf", "fb"] = "bf"
     "which step comes first in a pair"
@@ -162,7 +162,7 @@ class Config:
     "text rows as given; with a learnable residual; or from the text tower with learnable context (needs its weights)"
     fusion: Literal["sum", "mean", "product", "max"] = "sum"
     "how the branches' normalised scores become one"
-    cbp_share: Share = 0.65
+    cbp_share: Share = 0.7
     "share of CBP in a sum or mean where both branches have earned theirs; chosen on development worlds"
     earned: bool = True
     "whether a branch counts in the fusion by its reliability on held-out training videos' labels"

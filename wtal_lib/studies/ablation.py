@@ -20,7 +20,7 @@ from wtal_lib.settings import replaced
 from wtal_lib.simulate.knobs import difficulty
 from wtal_lib.studies.tables import effects, finished, score
 
-STEPS = ("late fusion", "B only", "F only", "full", "joint", "mutual")
+STEPS = ("late fusion", "B only", "F only", "full", "joint", "paper")
 "Rows of the main comparison, each a preset: late fusion is neither B nor F, joint both in every step"
 MAIN = ("late_fusion", "full", "supervised", "vanilla_vlp")
 "Presets of the main table; its CBP and VLP lines are the branches of late_fusion"
@@ -32,7 +32,6 @@ WIDE = (
     "turns of a third of the length",
     "without smoothing",
     "twice as heavy",
-    "into the attention too",
     "transformer",
 )
 "Side rows that are asked with ``wide`` only"
@@ -86,11 +85,12 @@ def rules(dataset: str, profile: str, seeds: Sequence[int], *, wide: bool = Fals
     """Whose word, which kinds of label and into what: late fusion, which has none, then every combination.
 
     The weight of the distillation is the best of 4, 8 and 16 on development worlds for each: 16 for all of them.
-    Without ``wide`` labels go into the activation alone, and the profile ``ci`` takes the teacher's word alone.
+    Without ``wide`` labels go into activation and attention, and the profile ``ci`` takes the teacher's word alone.
     """
     words = ("teacher",) if profile == "ci" else ("teacher", "mean", "ternary")
+    targets = ("both", "activation", "attention") if wide else ("both",)
     rows = [Row("late fusion", preset("late_fusion", dataset, profile, seed)) for seed in seeds]
-    for into, word, kinds in itertools.product(("activation", "attention")[: 1 + wide], words, ("one", "both")):
+    for into, word, kinds in itertools.product(targets, words, ("one", "both")):
         labels: dict[str, object] = {"word": word, "kinds": kinds, "into": into}
         fields = {f"pseudo_labels__{name}": value for name, value in labels.items()}
         rows += [Row(f"{word}, {kinds}, {into}", preset("full", dataset, profile, seed, **fields)) for seed in seeds]
@@ -113,7 +113,7 @@ def sides(dataset: str, profile: str, seeds: Sequence[int], *, wide: bool = Fals
     asked: dict[str, dict[str, dict[str, object]]] = {
         "schedule": {
             "F before B": {"schedule__order": "fb"},
-            "turns of twice the length": {"schedule__period": 2 * period, "schedule__rounds": max(1, rounds // 2)},
+            "one long turn each": {"schedule__period": rounds * period, "schedule__rounds": 1},
             "turns of a third of the length": {"schedule__period": max(1, period // 3), "schedule__rounds": 3 * rounds},
         },
         "pseudo-labels": {
@@ -124,7 +124,6 @@ def sides(dataset: str, profile: str, seeds: Sequence[int], *, wide: bool = Fals
         "distillation": {
             "as heavy as the other terms": {"losses__distill": 1.0},
             "twice as heavy": {"losses__distill": 2 * base.losses.distill},
-            "into the attention too": {"pseudo_labels__into": "both"},
         },
         "class rows": {
             "fixed prompts": {"prompts": "fixed"},
@@ -175,13 +174,13 @@ def brief(dataset: str, profile: str, seed: int) -> Config:
 
 
 def held_out(dataset: str, profile: str, seed: int, *, wide: bool = False) -> list[Row]:
-    """Late fusion, the full method and both kinds of label (mutual) in each held-out world; ``ci`` takes two of them.
+    """Late fusion, the full method and the paper's rule in each held-out world; ``ci`` takes two of them.
 
     With ``wide`` the supervised bound and late fusion with other papers' CBP heads too.
     """
     rows = []
     for world in HELD_OUT[: 2 if profile == "ci" else None]:
-        runs = {name: preset(name, dataset, profile, seed) for name in ("late_fusion", "full", "mutual")}
+        runs = {name: preset(name, dataset, profile, seed) for name in ("late_fusion", "full", "paper")}
         if wide:
             runs["supervised"] = preset("supervised", dataset, profile, seed)
             heads = {name: preset("late_fusion", dataset, profile, seed, cbp__head=name) for name in ("cola", "co2net")}

@@ -33,7 +33,7 @@ RULES: dict[str, dict[str, dict[str, object]]] = {
     "fusion": {
         "product": {"fusion": "product"},
         "maximum": {"fusion": "max"},
-        "sum, 70 % CBP": {"cbp_share": 0.7},
+        "sum, half CBP": {"cbp_share": 0.5},
         "sum, 30 % CBP": {"cbp_share": 0.3},
     },
     "cut levels": {"half as many": {"localize__thresholds": 10}, "snippets cut in four": {"localize__upsample": 4}},
