@@ -31,6 +31,7 @@ def _help(text: str, name: str | None = None, **options: Any) -> Parameter:
 File = Annotated[Path, Parameter(validator=validators.Path(dir_okay=False))]
 Device = Annotated[str, _help("cpu, cuda, cuda:1 or auto: a GPU if there is one")]
 Store = Annotated[Path | None, _help("folder of results or one store, default results/", "--in")]
+DATASET = "thumos14, activitynet12, activitynet13, or an annotation file or folder of your own"
 CLASSES = Group(validator=validators.MutuallyExclusive())
 
 
@@ -38,7 +39,7 @@ CLASSES = Group(validator=validators.MutuallyExclusive())
 def check(
     data_root: Annotated[str, _help("folder of the datasets, or of one; default $WTAL_DATA, else data/")] = "",
     *,
-    dataset: Annotated[str | None, _help("thumos14 or activitynet12; those that are found when absent")] = None,
+    dataset: Annotated[str | None, _help(f"{DATASET}; those that are found when absent")] = None,
     cache: Annotated[Path | None, _help("folder for the feature index; default $WTAL_CACHE, else cache/")] = None,
     as_json: Annotated[bool, _help("print every finding, with all names, as json", "--json")] = False,
 ) -> int:
@@ -55,16 +56,18 @@ def score(
     detections: Annotated[File, _help("json file in ActivityNet's result format, segments in seconds")],
     *,
     annotations: Annotated[Path, _help("folder or file with the ground truth, in any known layout")],
-    dataset: Annotated[str | None, _help("thumos14 or activitynet12; recognised when absent")] = None,
+    dataset: Annotated[str | None, _help(f"{DATASET}; recognised when absent")] = None,
     protocol: Annotated[tuple[str, ...], _help("may be repeated; all that fit when absent")] = (),
     bootstrap: Annotated[int, _help("resamplings of the videos for intervals")] = 0,
     out: Annotated[File | None, _help("json file to write the report to")] = None,
+    allow_missing: Annotated[bool, _help("no warning of videos that the annotations lack")] = False,
 ) -> None:
     """Score a file of detections under named protocols."""
     from wtal_lib.data.files import replacing
     from wtal_lib.score.evaluate import as_text, score_file
 
-    report = score_file(detections, annotations, dataset, protocol, bootstrap=bootstrap)
+    options: Any = {"bootstrap": bootstrap, "allow_missing": allow_missing}
+    report = score_file(detections, annotations, dataset, protocol, **options)
     if out:
         with replacing(out) as file:
             file.write(json.dumps(report, indent=1).encode())
@@ -77,7 +80,7 @@ def score(
 def simulate(
     out: Annotated[Path, _help("data root to write to; OUT/DATASET must hold nothing real")],
     *,
-    dataset: Annotated[str, _help("thumos14 or activitynet12")] = "thumos14",
+    dataset: Annotated[str, _help(DATASET)] = "thumos14",
     profile: Annotated[str, _help("ci, quick or full: widths and videos")] = "quick",
     seed: Annotated[int, _help("of the world")] = 0,
     difficulty: Annotated[str, _help("vlp_weak, cbp_strong, … (see README)")] = "middle",
@@ -88,10 +91,12 @@ def simulate(
     from tqdm import tqdm
 
     from wtal_lib.data.annotations import annotations_from
+    from wtal_lib.data.datasets import get_dataset
     from wtal_lib.simulate import knobs, packs
 
-    config = knobs.difficulty(difficulty, dataset=dataset, profile=profile, seed=seed)
-    real = annotations_from(annotations, config.dataset) if annotations else None
+    known = get_dataset(dataset)
+    config = knobs.difficulty(difficulty, dataset=known.name, profile=profile, seed=seed)
+    real = annotations_from(annotations or known.path, known.name) if annotations or known.path else None
     world = packs.simulate(config, real)
     with tqdm(total=len(world.cbp) * len(set(layouts)), unit=" videos", disable=None) as bar:
         folder = packs.write_packs(world, out, layouts, lambda _: bar.update())
@@ -102,7 +107,7 @@ def simulate(
 @app.command
 def run(
     *,
-    dataset: Annotated[str, _help("thumos14 or activitynet12")] = "thumos14",
+    dataset: Annotated[str, _help(DATASET)] = "thumos14",
     data_root: Annotated[str, _help("folder of the datasets, or of one; default $WTAL_DATA, else data/")] = "",
     source: Annotated[str, _help("auto, real or simulated")] = "auto",
     profile: Annotated[str, _help("ci, quick or full: size of networks and simulated world")] = "quick",

@@ -15,7 +15,7 @@ from tabulate import tabulate
 from wtal_lib.data import annotations as reader
 from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.cache import cache_folder
-from wtal_lib.data.datasets import DATASETS, get_dataset
+from wtal_lib.data.datasets import DATASETS, Dataset, get_dataset
 from wtal_lib.data.features import Pack, find_pack, indexed, marked
 from wtal_lib.data.packs import KINDS, found_packs
 
@@ -42,9 +42,15 @@ def check(root: str | Path, dataset: str | None = None, cache: str | Path | None
     """Findings about each dataset in a data root: ``annotations``, ``features``, ``protocols`` and ``problems``.
 
     Packs are indexed on the way. ``problems`` is empty if a run would find all it needs; without ``dataset``, those of
-    which anything is there. Raises FileNotFoundError for no such ``root``, ValueError for an unknown dataset.
+    which anything is there, somebody's own too. Raises FileNotFoundError for no such ``root``, ValueError for an
+    unknown dataset.
     """
-    found = {name: _dataset(root, name, cache) for name in ([dataset] if dataset else DATASETS)}
+    if dataset or Path(root).is_file():
+        names = [get_dataset(dataset or root).name]
+    else:
+        names = [name for name in DATASETS if not _of_other_release(root, name)]
+        names += [own.name for own in _own_datasets(Path(root))]
+    found = {name: _dataset(root, name, cache) for name in names}
     there = {name: report for name, report in found.items() if report["annotations"] or report["features"]}
     return {"data_root": str(root), "datasets": there or found}
 
@@ -52,6 +58,29 @@ def check(root: str | Path, dataset: str | None = None, cache: str | Path | None
 def passes(report: Report) -> bool:
     """Whether a run on any of the datasets would start."""
     return all(not one["problems"] for one in report["datasets"].values())
+
+
+def _of_other_release(root: str | Path, dataset: str) -> bool:
+    """Whether the annotations there are another release's, which is checked under its own name."""
+    for _, path in reader.found_annotations(root, dataset)[:1]:
+        try:
+            reader.annotations_from(path, dataset)
+        except reader.OtherReleaseError:
+            return True
+        except (ValueError, OSError):
+            return False
+    return False
+
+
+def _own_datasets(root: Path) -> Iterator[Dataset]:
+    """Somebody's own datasets in a data root: folders of another name than the built-in ones', of other classes."""
+    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+        try:
+            own = None if reader.named_after(folder) else get_dataset(folder.absolute())
+        except (ValueError, OSError):
+            continue
+        if own and not any(all(map(one.official, own.classes)) for one in DATASETS.values()):
+            yield own
 
 
 def _dataset(root: str | Path, dataset: str, cache: str | Path | None) -> Report:
@@ -66,7 +95,8 @@ def _dataset(root: str | Path, dataset: str, cache: str | Path | None) -> Report
     if used is None:
         return report | {"problems": report["problems"] or [_tried(reader.find_annotations, root, dataset)[1]]}
     for protocol in get_dataset(dataset).protocols:
-        report["protocols"][protocol.name] = _tried(reader.ground_truth, used, protocol)[1]
+        truth, why = _tried(reader.ground_truth, used, protocol)
+        report["protocols"][reader.earned_name(protocol, len(truth.videos)) if truth else protocol.name] = why
     folder = cache_folder(reader.home_folder(root, dataset), cache)
     for kind in KINDS:
         packs: list[Report] = []
@@ -115,7 +145,7 @@ def annotation_findings(annotations: Annotations) -> Report:
         **{part: len(members) for part, members in subsets.items()},
         **{f"{part}_instances": sum(len(v.segments) for v in members) for part, members in subsets.items()},
         "ambiguous_segments": sum(len(video.ambiguous) for video in videos),
-        "label_disagreements": [v.name for v in videos if set(v.labels) != set(v.instance_labels)],
+        "label_disagreements": [v.name for v in videos if set(v.labels) != set(v.instance_labels or v.labels)],
         "without_labels": [video.name for video in videos if not video.labels],
         "without_duration": sum(math.isnan(video.duration) for video in videos),
         "segments_beyond_end": {name: count for name, count in beyond.items() if count},
@@ -187,7 +217,7 @@ def _lines(dataset: str, report: Report) -> Iterator[str]:
         yield "  protocols"
     headline = get_dataset(dataset).headline.name
     for name, why in report["protocols"].items():
-        yield f"    {name:<32} {f'no: {why}' if why else 'yes' + ' (headline)' * (name == headline)}"
+        yield f"    {name:<32} {f'no: {why}' if why else 'yes' + ' (headline)' * (name.split()[0] == headline)}"
     yield from (f"  a run on real features would fail: {problem}" for problem in report["problems"])
     if not report["problems"]:
         yield "  a run would find all it needs"

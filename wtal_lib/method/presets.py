@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.method.config import Config
 from wtal_lib.settings import replaced, unknown
 
@@ -63,8 +64,9 @@ def preset(name: str, dataset: str = "thumos14", profile: str = "quick", seed: i
     Raises:
         ValueError: an unknown preset, dataset, profile or field, with the list of those there are.
     """
+    known = get_dataset(dataset)
     tables: list[tuple[str, str, dict[str, dict[str, object]]]] = [
-        ("dataset", dataset, DATASET_FIELDS),
+        ("dataset", known.model, DATASET_FIELDS),
         ("profile", profile, PROFILE_FIELDS),
         ("preset", name, PRESETS),
     ]
@@ -73,5 +75,5 @@ def preset(name: str, dataset: str = "thumos14", profile: str = "quick", seed: i
         if key not in table:
             raise ValueError(unknown(key, list(table), what))
         fields |= table[key]
-    fields |= OWN_FIELDS.get((dataset, name), {})
-    return replaced(Config(dataset=dataset, preset=name, seed=seed), **{**fields, **changes})
+    fields |= OWN_FIELDS.get((known.model, name), {})
+    return replaced(Config(dataset=known.name, preset=name, seed=seed), **{**fields, **changes})

@@ -91,7 +91,7 @@ def open_data(spec: Spec, needs: Sequence[str] = ("cbp", "vlp")) -> Data:
     dataset, root = get_dataset(spec.dataset).name, data_root(spec.root or None)
     if spec.root and not root.is_dir():
         raise FileNotFoundError(f"data root {root} is not a folder; give the one that holds {dataset}/, or none")
-    found, packs, missing = _look(root, dataset)
+    found, packs, missing = _look(root, dataset, spec.source)
     whole = found is not None and set(needs) <= set(packs)
     ours = [kind for kind in needs if kind in packs and marked(packs[kind])]
     real = whole and not ours and not marked(found)
@@ -105,8 +105,11 @@ def open_data(spec: Spec, needs: Sequence[str] = ("cbp", "vlp")) -> Data:
     return Data(dataset, kind, found, found, packs.get("cbp"), packs.get("vlp"), None, missing)
 
 
-def _look(root: Path, dataset: str) -> tuple[Annotations | None, dict[str, Pack], dict[str, str]]:
-    """Annotations and packs on this disk, and why the others were not found; what is found but broken is an error."""
+def _look(root: Path, dataset: str, source: str) -> tuple[Annotations | None, dict[str, Pack], dict[str, str]]:
+    """Annotations and packs on this disk, and why the others were not found.
+
+    What is found but broken is an error, except packs of a source that needs none.
+    """
     packs, missing = dict[str, Pack](), dict[str, str]()
     try:
         found = find_annotations(root, dataset)
@@ -115,7 +118,9 @@ def _look(root: Path, dataset: str) -> tuple[Annotations | None, dict[str, Pack]
     for kind in ("cbp", "vlp"):
         try:
             packs[kind] = find_pack(root, dataset, kind, found)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, ValueError) as error:
+            if isinstance(error, ValueError) and source != "simulated":
+                raise
             missing[kind] = str(error)
     return found, packs, missing
 

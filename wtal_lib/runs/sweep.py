@@ -19,7 +19,8 @@ import yaml
 from filelock import Timeout
 
 from wtal_lib.data.annotations import data_root
-from wtal_lib.data.files import replacing
+from wtal_lib.data.datasets import get_dataset
+from wtal_lib.data.files import read_text, replacing
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import preset
 from wtal_lib.parallel import Failure, Progress, completed
@@ -247,6 +248,7 @@ def grid(values: Mapping[str, Any]) -> list[Task]:
         if setting not in DIFFICULTIES:
             raise ValueError(unknown(setting, list(DIFFICULTIES), "setting"))
     dataset, source, root, profile, world, presets, seeds, settings = given.values()
+    dataset = get_dataset(dataset).given
     fields = [{str(field): value for field, value in change.items()} for change in changes]
     return [
         Task(preset(name, dataset, profile, seed, **change), Spec(dataset, source, root, profile, world, setting))
@@ -264,7 +266,7 @@ def read_grid(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no grid at {path}; give a YAML file of {', '.join(GRID)}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.settings import Positive, Share, check, replaced, unknown
 
 
@@ -98,8 +99,7 @@ class Simulator:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.dataset not in self.size.videos:
-            raise ValueError(unknown(self.dataset, list(self.size.videos), "dataset"))
+        get_dataset(self.dataset)
         if not 0 < self.phase_share < 0.5:
             raise ValueError(f"phase_share must lie between 0 and 0.5, got {self.phase_share}: the peak needs the rest")
 
@@ -107,6 +107,11 @@ class Simulator:
     def size(self) -> Size:
         """Widths and numbers of videos of the profile."""
         return SIZES[self.profile]
+
+    @property
+    def videos(self) -> tuple[int, int]:
+        """Training and test videos at most, as of the dataset that this one is like."""
+        return self.size.videos[get_dataset(self.dataset).model]
 
 
 DIFFICULTIES: dict[str, dict[str, float]] = {

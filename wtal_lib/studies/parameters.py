@@ -15,7 +15,7 @@ from typing import Any, Literal
 from wtal_lib.settings import coerced, unknown
 
 PARAMETERS: dict[str, tuple[Any, Any]] = {
-    "dataset": (Literal["thumos14", "activitynet12"], "thumos14"),
+    "dataset": (str, "thumos14"),
     "source": (Literal["auto", "real", "simulated"], "auto"),
     "data_root": (str, ""),
     "profile": (Literal["ci", "quick", "full"], "quick"),

@@ -93,7 +93,7 @@ def score(record: Record, branch: str = "", protocol_name: str = "") -> dict[str
         ValueError: the record does not have that branch or protocol.
     """
     branch = branch or record["headline"]["branch"]
-    name = protocol_name or get_dataset(record["config"]["dataset"]).headline.name
+    name = protocol_name or record["headline"]["protocol"]
     by_branch = record["metrics"]
     if branch not in by_branch or name not in by_branch[branch]:
         known = {one: ", ".join(of) for one, of in by_branch.items()}
