@@ -16,7 +16,8 @@ from wtal_lib.data import cache as cache_files
 from wtal_lib.data.annotations import Annotations, home_folder, searched
 from wtal_lib.data.cache import Rows, cache_folder
 from wtal_lib.data.files import read_array, replacing
-from wtal_lib.data.packs import LOOKED_FOR, REMEDY, WHERE, Source, found_packs
+from wtal_lib.data.forms import REMEDY
+from wtal_lib.data.packs import LOOKED_FOR, TIMED, WHERE, Source, found_packs
 from wtal_lib.data.segments import Grid, resampled
 from wtal_lib.data.vlp_pack import read_text_rows
 
@@ -169,21 +170,21 @@ def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
     names = _names(annotations)
     where = hashlib.blake2b(str(source.path.resolve()).encode(), digest_size=4).hexdigest()
     stem = f"{annotations.dataset}-{source.kind}-{source.layout}-{where}"
-    place = folder, stem, f"{source.stamp} {source.grid} {sorted(source.fps.items())}"
+    source.videos = {key: annotations.videos[names[key]] for key in source.files if key in names}
+    times = [(key, video.fps, video.duration) for key, video in source.videos.items() if source.layout in TIMED]
+    mark = hashlib.blake2b(repr(times).encode(), digest_size=8).hexdigest()
+    place = folder, stem, f"{source.stamp} {source.grid} {mark}"
     rows = cache_files.opened(*place)
     if rows is None:
-        remark = ""
-        if source.grid is None:
-            durations = {key: annotations.videos[names[key]].duration for key in source.files if key in names}
-            remark = source.infer_grid(durations)
+        source.look()
         assert source.grid is not None
-        info = {"fps": source.grid.fps, "stride": source.grid.stride, "remark": remark}
+        info = {"fps": source.grid.fps, "stride": source.grid.stride, "notes": source.notes}
         rows = cache_files.built(*place, source.feed, source.size, info)
     grid = Grid(rows.info["fps"], rows.info["stride"])
     ids = {names.get(key, key): key for key in rows.starts}
     own = source.layout == "vlp"
     text = read_text_rows(source.path, source.meta, annotations.classes, rows.width) if own else None
-    notes = [rows.info["remark"]] if rows.info["remark"] else []
+    notes = list(rows.info["notes"])
     if rows.zeros:
         notes.append(f"{len(rows.zeros)} videos are all zeros, which stands for missing: {', '.join(rows.zeros[:3])}")
     return Pack(
