@@ -30,6 +30,9 @@ def _help(text: str, name: str | None = None, **options: Any) -> Parameter:
 
 File = Annotated[Path, Parameter(validator=validators.Path(dir_okay=False))]
 Device = Annotated[str, _help("cpu, cuda, cuda:1 or auto: a GPU if there is one")]
+Fps = Annotated[float, _help("frames per second of a pack whose rate is not told by its files; see --kind")]
+Stride = Annotated[float, _help("its frames from row to row, default 16 for cbp and 1 for vlp")]
+Kind = Annotated[str, _help("cbp or vlp: the pack that --fps and --stride are of")]
 Store = Annotated[Path | None, _help("folder of results or one store, default results/", "--in")]
 DATASET = "thumos14, activitynet12, activitynet13, or an annotation file or folder of your own"
 CLASSES = Group(validator=validators.MutuallyExclusive())
@@ -41,12 +44,16 @@ def check(
     *,
     dataset: Annotated[str | None, _help(f"{DATASET}; those that are found when absent")] = None,
     cache: Annotated[Path | None, _help("folder for the feature index; default $WTAL_CACHE, else cache/")] = None,
+    fps: Fps = 0.0,
+    stride: Stride = 0.0,
+    kind: Kind = "cbp",
     as_json: Annotated[bool, _help("print every finding, with all names, as json", "--json")] = False,
 ) -> int:
     """What a data root holds, every mismatch in it; exit 1 if a run would fail."""
-    from wtal_lib.data import annotations, check
+    from wtal_lib.data import annotations, check, packs
 
-    report = check.check(annotations.data_root(data_root), dataset, cache)
+    grid = packs.given_grid(fps, stride, kind)
+    report = check.check(annotations.data_root(data_root), dataset, cache, grid, kind)
     print(json.dumps(report, indent=1) if as_json else check.as_text(report))
     return 0 if check.passes(report) else 1
 
@@ -118,6 +125,9 @@ def run(
     device: Device = "auto",
     out: Annotated[Path | None, _help("folder of the run; default cache/runs/SOURCE/DATASET/IDENTITY")] = None,
     anew: Annotated[bool, _help("compute it again even where it is finished")] = False,
+    fps: Fps = 0.0,
+    stride: Stride = 0.0,
+    kind: Kind = "cbp",
 ) -> None:
     """Train and score one named run: a record and its detections."""
     from wtal_lib.method import presets
@@ -126,7 +136,8 @@ def run(
     for wrong in (change for change in changes if "=" not in change):
         raise ValueError(f"--set takes FIELD=VALUE, as schedule.period=25, got {wrong!r}")
     config = presets.preset(preset, dataset, profile, seed, **dict(change.split("=", 1) for change in changes))
-    data = sources.open_data(sources.Spec(dataset, source, data_root, profile, setting=setting))
+    rate: Any = {"fps": fps, "stride": stride, "kind": kind}
+    data = sources.open_data(sources.Spec(dataset, source, data_root, profile, setting=setting, **rate))
     kept = store.Store.below(None, data.place, data.dataset)
     record = run.run(config, data, out or kept, device=device, anew=anew, progress=_to_stderr)
     folder = out or kept.cache / record["identity"]
@@ -156,8 +167,13 @@ def extract(
     # before PyTorch is loaded: threads that wait for their part of an encoding leave the core to decoding
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from wtal_lib.video.extract import extract_to_pack
+    from wtal_lib.video.weights import WeightsError
 
-    result = extract_to_pack(**given, say=print)
+    try:
+        result = extract_to_pack(**given, say=print)
+    except WeightsError as error:
+        _to_stderr(f"wtal extract: {error}")
+        return 1
     for problem in result.problems.values():
         _to_stderr(f"wtal extract: {problem}")
     return 1 if result.problems else 0

@@ -161,6 +161,10 @@ def _fitted(
     """Classes, videos and notes in the dataset's own words: official classes, its part of them, train or test."""
     spelt = [*reading.classes, *(label for v in reading.videos for label in (*v.labels, *v.instance_labels))]
     official = {label: known.official(label) for label in dict.fromkeys(spelt)}
+    foreign = [label for label in reading.classes if official[label] is None and not known.path]
+    if foreign and not set(known.classes) <= set(official.values()):
+        official |= {label: label for label in foreign}
+        reading.notes.append(f"{len(foreign)} classes are none of {known.title}'s: {', '.join(foreign[:3])}")
     notes, videos = list(reading.notes), reading.videos
     unknown = [label for label, name in official.items() if name is None]
     larger = DATASETS.get(known.within)

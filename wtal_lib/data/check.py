@@ -16,13 +16,12 @@ from wtal_lib.data import annotations as reader
 from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.cache import cache_folder
 from wtal_lib.data.datasets import DATASETS, Dataset, get_dataset
-from wtal_lib.data.features import Pack, find_pack, indexed, marked
+from wtal_lib.data.features import Pack, find_pack, ill_fitting, indexed, marked, misfits
 from wtal_lib.data.packs import KINDS, found_packs
+from wtal_lib.data.segments import Grid
 
 END_TOLERANCE = 0.1
 "seconds by which an annotated segment may end after its video: durations are rounded"
-LENGTH_TOLERANCE = (2, 0.02)
-"snippets, and share of the expected ones, by which features may be shorter or longer than their video"
 NO_YES = {"False": "no", "True": "yes"}
 SHOWN = 3
 "names in a line of the text; json has all"
@@ -38,19 +37,25 @@ FINDINGS: dict[str, list[str]] = json.loads(Path(__file__).with_name("findings.j
 Report = dict[str, Any]
 
 
-def check(root: str | Path, dataset: str | None = None, cache: str | Path | None = None) -> Report:
+def check(
+    root: str | Path,
+    dataset: str | None = None,
+    cache: str | Path | None = None,
+    grid: Grid | None = None,
+    kind: str = "cbp",
+) -> Report:
     """Findings about each dataset in a data root: ``annotations``, ``features``, ``protocols`` and ``problems``.
 
     Packs are indexed on the way. ``problems`` is empty if a run would find all it needs; without ``dataset``, those of
-    which anything is there, somebody's own too. Raises FileNotFoundError for no such ``root``, ValueError for an
-    unknown dataset.
+    which anything is there, somebody's own too. A ``grid`` overrules what packs of a ``kind`` are taken for. Raises
+    FileNotFoundError for no such ``root``, ValueError for an unknown dataset.
     """
     if dataset or Path(root).is_file():
         names = [get_dataset(dataset or root).name]
     else:
         names = [name for name in DATASETS if not _of_other_release(root, name)]
         names += [own.name for own in _own_datasets(Path(root))]
-    found = {name: _dataset(root, name, cache) for name in names}
+    found = {name: _dataset(root, name, cache, {kind: grid}) for name in names}
     there = {name: report for name, report in found.items() if report["annotations"] or report["features"]}
     return {"data_root": str(root), "datasets": there or found}
 
@@ -83,7 +88,7 @@ def _own_datasets(root: Path) -> Iterator[Dataset]:
             yield own
 
 
-def _dataset(root: str | Path, dataset: str, cache: str | Path | None) -> Report:
+def _dataset(root: str | Path, dataset: str, cache: str | Path | None, grids: dict[str, Grid | None]) -> Report:
     report: Report = {"annotations": [], "features": [], "protocols": {}, "problems": []}
     used: Annotations | None = None
     for layout, path in reader.found_annotations(root, dataset):
@@ -101,6 +106,7 @@ def _dataset(root: str | Path, dataset: str, cache: str | Path | None) -> Report
     for kind in KINDS:
         packs: list[Report] = []
         for source in found_packs(root, dataset, kind, used):
+            source.grid = grids.get(kind) or source.grid
             pack, why = _tried(indexed, source, used, folder)
             entry = {"used": not packs, "kind": kind, "layout": source.layout, "path": str(source.path)}
             packs.append(entry | ({"unusable": why} if why else pack_findings(pack, used)))
@@ -120,7 +126,7 @@ def _problem(pack: Report, annotations: Annotations) -> str:
         return f"{pack['path']}: {faults}, such as {name}: it {why}"
     if len(pack["missing_train"]) == len(annotations.subset("train")):
         return f"{pack['path']}: it holds none of the training videos"
-    return ""
+    return pack["ill_fitting"]
 
 
 def _tried(call: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
@@ -157,13 +163,7 @@ def annotation_findings(annotations: Annotations) -> Report:
 
 def pack_findings(pack: Pack, annotations: Annotations) -> Report:
     """Size, rate and coverage of a pack, and every video of it that does not fit the annotations."""
-    misfits: dict[bool, dict[str, list[int]]] = {True: {}, False: {}}
-    for name, rows in pack.lengths.items():
-        video = annotations.videos.get(name)
-        if video is not None and video.duration > 0:
-            expected = pack.grid.count(video.duration)
-            if abs(rows - expected) > max(LENGTH_TOLERANCE[0], LENGTH_TOLERANCE[1] * expected):
-                misfits[rows < expected][name] = [rows, expected]
+    wrong = misfits(pack, annotations)
     missing = {part: [v.name for v in annotations.subset(part) if v.name not in pack] for part in ("train", "test")}
     return {
         "videos": len(pack),
@@ -176,8 +176,9 @@ def pack_findings(pack: Pack, annotations: Annotations) -> Report:
         "simulated": marked(pack),
         **{f"missing_{part}": names for part, names in missing.items()},
         "not_annotated": [name for name in pack.names if name not in annotations.videos],
-        "too_short": misfits[True],
-        "too_long": misfits[False],
+        "too_short": {name: pair for name, pair in wrong.items() if pair[0] < pair[1]},
+        "too_long": {name: pair for name, pair in wrong.items() if pair[0] > pair[1]},
+        "ill_fitting": ill_fitting(pack, annotations),
         "faults": pack.faults,
         "notes": list(pack.notes),
     }

@@ -230,7 +230,8 @@ def part_of(word: str, among: Mapping[str, object], name: str = "a video") -> st
 
 
 def protocol(name: str) -> Protocol:
-    """The protocol of that name. Raises ValueError: unknown protocol; the message lists them."""
+    """The protocol of that name, with or without its number of videos; ValueError for none lists those there are."""
+    name = name.partition(" (")[0]
     known = PROTOCOLS | {one.name: one for own in _OWN.values() for one in own.protocols}
     if name not in known:
         raise ValueError(f"unknown protocol {name!r}; choose one of {', '.join(known)}")

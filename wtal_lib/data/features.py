@@ -165,6 +165,36 @@ def find_pack(
     return pack
 
 
+LENGTH_TOLERANCE = (2, 0.02)
+"snippets, and share of the expected ones, by which features may be shorter or longer than their video"
+
+
+def misfits(pack: Pack, annotations: Annotations) -> dict[str, list[int]]:
+    """Rows and expected rows of each video whose features are shorter or longer than it."""
+    found = {}
+    for name, rows in pack.lengths.items():
+        video = annotations.videos.get(name)
+        if video is not None and video.duration > 0:
+            expected = pack.grid.count(video.duration)
+            if abs(rows - expected) > max(LENGTH_TOLERANCE[0], LENGTH_TOLERANCE[1] * expected):
+                found[name] = [rows, expected]
+    return found
+
+
+def ill_fitting(pack: Pack, annotations: Annotations) -> str:
+    """Why the rows of a pack cannot be right, if those of most videos do not fit their durations; else empty."""
+    timed = [name for name in pack.lengths if name in annotations.videos and annotations.videos[name].duration > 0]
+    wrong = misfits(pack, annotations)
+    if 2 * len(wrong) <= len(timed):
+        return ""
+    name, (rows, expected) = next(iter(wrong.items()))
+    return (
+        f"{pack.path}: at {pack.grid.fps:g} fps and stride {pack.grid.stride:g} the rows of {len(wrong)} of"
+        f" {len(timed)} videos do not fit their durations, such as {name} with {rows} where {expected} are expected;"
+        " give fps and stride (--fps, --stride, or features.json beside the pack), or annotations of these videos"
+    )
+
+
 def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
     """The pack of a source, through its cache in ``folder``; ValueError if it is unreadable, or of unknown rate."""
     names = _names(annotations)

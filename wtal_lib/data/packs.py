@@ -135,6 +135,19 @@ def found_packs(root: str | Path, dataset: str, kind: str, annotations: Annotati
                 yield source
 
 
+def given_grid(fps: float, stride: float, kind: str) -> Grid | None:
+    """The grid of ``fps`` and ``stride`` as somebody gives them, 0 where they do not; None without fps.
+
+    Raises:
+        ValueError: a stride without fps, no rate, or an unknown kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of features {kind!r}; choose one of {', '.join(KINDS)}")
+    if stride and not fps:
+        raise ValueError(f"a stride of {stride:g} frames needs the frames per second, got none; give fps too")
+    return Grid(fps, stride or {"cbp": CLIP_FRAMES, "vlp": 1}[kind]) if fps else None
+
+
 LOOKED_FOR = {
     "cbp": "*-I3D-JOINTFeatures.npy (W-TALC), [features/]{train,test}/{rgb,flow}/VIDEO.npy (CoLA),"
     " [features/]*i3d*/VIDEO.npy (ActionFormer)",

@@ -70,7 +70,7 @@ def timing(rows: Mapping[str, int], videos: Mapping[str, Video], clip: int, give
     fps = np.array([video.fps for video in known.values()])
     rate = float(np.median(count / duration))
     fits = [(_misfit(count, duration / grid.step), grid, False) for grid in ([given] if given else RATES)]
-    if (fps > 0).mean() > 0.5:
+    if (fps > 0).mean() > 0.5 and (clip > 1 or np.ptp(fps[fps > 0]) > 0):
         own, common = fps > 0, float(np.median(fps[fps > 0]))
         usual = {max(1, round(common / rate) + i) for i in (-1, 0, 1)}
         close = given is not None and abs(given.fps / common - 1) < RATE_TOLERANCE

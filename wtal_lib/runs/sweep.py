@@ -222,6 +222,9 @@ GRID: dict[str, tuple[Any, Any]] = {
     "seeds": (list[int], [0]),
     "settings": (list[str], ["middle"]),
     "changes": (list[dict], [{}]),
+    "fps": (float, 0.0),
+    "stride": (float, 0.0),
+    "kind": (str, "cbp"),
 }
 "Keys of a grid: kind and default. ``changes`` are fields to replace, as ``pseudo_labels.foreground_above: 0.8``"
 
@@ -247,11 +250,12 @@ def grid(values: Mapping[str, Any]) -> list[Task]:
     for setting in given["settings"]:
         if setting not in DIFFICULTIES:
             raise ValueError(unknown(setting, list(DIFFICULTIES), "setting"))
-    dataset, source, root, profile, world, presets, seeds, settings = given.values()
+    dataset, source, root, profile, world, presets, seeds, settings, *rate = given.values()
     dataset = get_dataset(dataset).given
+    place = dataset, source, root, profile, world
     fields = [{str(field): value for field, value in change.items()} for change in changes]
     return [
-        Task(preset(name, dataset, profile, seed, **change), Spec(dataset, source, root, profile, world, setting))
+        Task(preset(name, dataset, profile, seed, **change), Spec(*place, setting, *rate))
         for setting, name, change, seed in itertools.product(settings, presets, fields, seeds)
     ]
 

@@ -57,7 +57,7 @@ def score_file(
 
 def _dataset_of(name: str) -> str:
     """The built-in dataset of a protocol; empty for what is none's."""
-    return next((one.dataset for one in PROTOCOLS.values() if one.name == name), "")
+    return PROTOCOLS[plain].dataset if (plain := name.partition(" (")[0]) in PROTOCOLS else ""
 
 
 def _annotations(path: str | Path, dataset: str | Path) -> Annotations:

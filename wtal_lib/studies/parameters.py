@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ast
 import os.path
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from wtal_lib.data.datasets import DATASETS
 from wtal_lib.settings import coerced, unknown
 
 PARAMETERS: dict[str, tuple[Any, Any]] = {
@@ -21,6 +23,9 @@ PARAMETERS: dict[str, tuple[Any, Any]] = {
     "profile": (Literal["ci", "quick", "full"], "quick"),
     "seeds": (list[int], [0]),
     "results": (str, ""),
+    "fps": (float, 0.0),
+    "stride": (float, 0.0),
+    "kind": (Literal["cbp", "vlp"], "cbp"),
 }
 "Every notebook's parameters: kind and default"
 
@@ -42,6 +47,9 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, tuple[Any, An
         value, choices = given.get(name, default), typing.get_args(kind)
         if typing.get_origin(kind) is Literal and isinstance(value, str) and value not in choices:
             raise ValueError(unknown(value, list(choices), name))
+        plain = name == "dataset" and re.fullmatch(r"[\w-]+", str(value)) and not os.path.exists(str(value))
+        if plain and value not in DATASETS:  # nor the path of somebody's own
+            raise ValueError(unknown(str(value), list(DATASETS), name))
         checked[name] = coerced("" if value is None and kind is str else value, kind, name)
         if isinstance(value, str) and kind is str:
             checked[name] = os.path.expanduser(value)

@@ -294,7 +294,9 @@ def open_study(
     known = get_dataset(own if own and own.exists() else parameters["dataset"])
     dataset = parameters["dataset"] = known.name
     place = parameters["data_root"] and records.seen_from(parameters["data_root"], root)
-    spec = Spec(known.given, parameters["source"], str(place or ""), parameters["profile"])
+    rate = {name: parameters.pop(name) for name in ("fps", "stride", "kind")}
+    spec = Spec(known.given, parameters["source"], str(place or ""), parameters["profile"], **rate)
+    parameters |= rate if spec.grid else {}
     data = open_data(spec, needs)
     results = records.seen_from(parameters["results"], root) if parameters["results"] else root / "results"
     folder = results / ("random-weights" if random_weights else data.place) / dataset / name
