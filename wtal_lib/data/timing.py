@@ -43,7 +43,7 @@ class Timing:
         if video and self.native and video.fps > 0:
             drift = abs(grid.fps / video.fps - 1) * len(rows_td) * grid.step
             if drift > grid.step / 4:
-                middle = max(self.clip, grid.stride) / 2 / video.fps
+                middle = (self.clip if self.clip > 1 else grid.stride) / 2 / video.fps
                 return interpolated(rows_td, middle, grid.stride / video.fps, grid)
         lead = max(0, round((self.clip - grid.stride) / 2 / grid.stride)) if grid.stride > 1 else 0
         return np.concatenate([np.repeat(rows_td[:1], lead, axis=0), rows_td]) if lead else rows_td

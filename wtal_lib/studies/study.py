@@ -139,27 +139,27 @@ class Study(Data):
         return shown
 
     def check(self, claim: str, holds: bool) -> None:
-        """Record a claim that must hold.
+        """Record a claim that must hold on a built-in dataset; on somebody's own either answer is a result.
 
         Raises:
             AssertionError: it does not, which fails the notebook and leaves the last good results in place.
         """
         self.claims[claim] = bool(holds)
         self.broken.discard(claim)
-        if not holds:
+        if not holds and not self.known.path:
             self.broken.add(claim)
             raise AssertionError(f"a claim of this notebook does not hold on these data: {claim}")
 
     def shows(self, claim: str, holds: bool, *, not_on: str = "") -> None:
         """Record whether an experiment supports a claim.
 
-        On real features, and on somebody's own dataset, either answer is a result. On simulated ones a claim that does
-        not hold fails the notebook as :meth:`check` does, except on the dataset ``not_on``, where it is known not to.
+        On real features either answer is a result. On simulated ones a claim that does not hold fails the notebook as
+        :meth:`check` does, except on the dataset ``not_on`` and those like it, where it is known not to hold.
 
         Raises:
             AssertionError: as :meth:`check`.
         """
-        if self.source == "simulated" and not self.known.path and not_on not in (self.dataset, self.known.like):
+        if self.source == "simulated" and not_on not in (self.dataset, self.known.like):
             self.check(claim, holds)
         self.claims[claim] = bool(holds)
 
