@@ -7,10 +7,9 @@ import pytest
 from test_completeness import table, truth_of
 
 from wtal_lib.data.annotations import find_annotations, ground_truth
-from wtal_lib.data.datasets import protocol
+from wtal_lib.data.datasets import get_dataset, protocol
 from wtal_lib.score.detections import find_detections, read_detections
 from wtal_lib.score.diagnose import (
-    BINS,
     KINDS,
     characteristics,
     error_kinds,
@@ -131,7 +130,7 @@ def test_characteristics_of_instances_and_misses_by_bin_by_hand():
         "instances": [2, 2, 1],
         "coverage": [0.03, 0.06, 0.7],
     }
-    rate, count = rate_by_bin(np.array([True, False, True]), what["length"], BINS["thumos14"]["length"])
+    rate, count = rate_by_bin(np.array([True, False, True]), what["length"], get_dataset("thumos14").bins["length"])
     assert count.tolist() == [1, 1, 1, 0, 0]  # an edge belongs to the bin below
     assert rate[:3].tolist() == [1, 0, 1]
     assert np.isnan(rate[3:]).all()

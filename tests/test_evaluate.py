@@ -164,7 +164,7 @@ def test_detections_of_training_videos_alone_are_pointed_out(annotations, tmp_pa
 @pytest.mark.parametrize(
     ("times", "unit"), [(25.0, "frames"), (25 / 16, "snippets"), (1 / 200, "fractions"), (1 / 2, "percents")]
 )
-def test_a_likely_mistake_of_unit_is_pointed_out(times: float, unit: str, annotations) -> None:
+def test_a_likely_mistake_of_unit_is_an_error_that_names_it(times: float, unit: str, annotations) -> None:
     start = np.array([10.0, 190, 190, 194])
     table = Detections(
         np.arange(4),
@@ -174,11 +174,9 @@ def test_a_likely_mistake_of_unit_is_pointed_out(times: float, unit: str, annota
         tuple(PERFECT),
         ("Diving",),
     )
-    warned = [text for text in scores(table, annotations)["warnings"] if "segments must be seconds" in text]
-    assert len(warned) == 1
-    assert f"are these {unit}" in warned[0]
-    right = replace(table, segment_n2=table.segment_n2 / times)
-    assert not any("must be seconds" in text for text in scores(right, annotations)["warnings"])
+    with pytest.raises(ValueError, match=f"detections must be in seconds, these are likely {unit}"):
+        scores(table, annotations)
+    assert scores(replace(table, segment_n2=table.segment_n2 / times), annotations)["protocols"]
 
 
 def test_an_interval_holds_the_middle_of_resampled_videos(perfect, annotations) -> None:
@@ -297,4 +295,5 @@ def test_real_detections_are_scored_under_every_protocol(shared_data) -> None:
     table = read_detections(path, annotations)
     for times, unit in ((25.0, "frames"), (25 / 16, "snippets")):
         scaled = replace(table, segment_n2=table.segment_n2 * times)
-        assert unit in report(scaled, annotations, ["thumos14-210-seconds"])["warnings"][0]
+        with pytest.raises(ValueError, match=f"likely {unit}"):
+            report(scaled, annotations, ["thumos14-210-seconds"])

@@ -15,7 +15,7 @@ from matplotlib.text import Text
 from wtal_lib import figures
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import Detections
-from wtal_lib.score.diagnose import BINS, KINDS
+from wtal_lib.score.diagnose import KINDS
 
 TENTHS = [0.1, 0.3, 0.5, 0.7]
 
@@ -137,7 +137,7 @@ def test_verdicts_stand_in_rank_order_below_the_truth():
 @pytest.mark.parametrize("dataset", ["thumos14", "activitynet12"])
 def test_bins_of_each_dataset_are_legible_side_by_side(dataset):
     rng, titles = np.random.default_rng(0), ("length (s)", "instances of its class", "share of the video (%)")
-    bins = [figures.bin_names(edges, 100 if max(edges) < 1 else 1) for edges in BINS[dataset].values()]
+    bins = [figures.bin_names(edges, 100 if max(edges) < 1 else 1) for edges in get_dataset(dataset).bins.values()]
     rates = {
         title: (names, rng.random(len(names)), rng.integers(0, 3000, len(names)))
         for title, names in zip(titles, bins, strict=True)

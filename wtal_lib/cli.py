@@ -30,7 +30,11 @@ def _help(text: str, name: str | None = None, **options: Any) -> Parameter:
 
 File = Annotated[Path, Parameter(validator=validators.Path(dir_okay=False))]
 Device = Annotated[str, _help("cpu, cuda, cuda:1 or auto: a GPU if there is one")]
+Fps = Annotated[float, _help("frames per second of a pack whose rate is not told by its files; see --kind")]
+Stride = Annotated[float, _help("its frames from row to row, default 16 for cbp and 1 for vlp")]
+Kind = Annotated[str, _help("cbp or vlp: the pack that --fps and --stride are of")]
 Store = Annotated[Path | None, _help("folder of results or one store, default results/", "--in")]
+DATASET = "thumos14, activitynet12, activitynet13, or an annotation file or folder of your own"
 CLASSES = Group(validator=validators.MutuallyExclusive())
 
 
@@ -38,14 +42,18 @@ CLASSES = Group(validator=validators.MutuallyExclusive())
 def check(
     data_root: Annotated[str, _help("folder of the datasets, or of one; default $WTAL_DATA, else data/")] = "",
     *,
-    dataset: Annotated[str | None, _help("thumos14 or activitynet12; those that are found when absent")] = None,
+    dataset: Annotated[str | None, _help(f"{DATASET}; those that are found when absent")] = None,
     cache: Annotated[Path | None, _help("folder for the feature index; default $WTAL_CACHE, else cache/")] = None,
+    fps: Fps = 0.0,
+    stride: Stride = 0.0,
+    kind: Kind = "cbp",
     as_json: Annotated[bool, _help("print every finding, with all names, as json", "--json")] = False,
 ) -> int:
     """What a data root holds, every mismatch in it; exit 1 if a run would fail."""
-    from wtal_lib.data import annotations, check
+    from wtal_lib.data import annotations, check, packs
 
-    report = check.check(annotations.data_root(data_root), dataset, cache)
+    grid = packs.given_grid(fps, stride, kind)
+    report = check.check(annotations.data_root(data_root), dataset, cache, grid, kind)
     print(json.dumps(report, indent=1) if as_json else check.as_text(report))
     return 0 if check.passes(report) else 1
 
@@ -55,16 +63,18 @@ def score(
     detections: Annotated[File, _help("json file in ActivityNet's result format, segments in seconds")],
     *,
     annotations: Annotated[Path, _help("folder or file with the ground truth, in any known layout")],
-    dataset: Annotated[str | None, _help("thumos14 or activitynet12; recognised when absent")] = None,
+    dataset: Annotated[str | None, _help(f"{DATASET}; recognised when absent")] = None,
     protocol: Annotated[tuple[str, ...], _help("may be repeated; all that fit when absent")] = (),
     bootstrap: Annotated[int, _help("resamplings of the videos for intervals")] = 0,
     out: Annotated[File | None, _help("json file to write the report to")] = None,
+    allow_missing: Annotated[bool, _help("no warning of videos that the annotations lack")] = False,
 ) -> None:
     """Score a file of detections under named protocols."""
     from wtal_lib.data.files import replacing
     from wtal_lib.score.evaluate import as_text, score_file
 
-    report = score_file(detections, annotations, dataset, protocol, bootstrap=bootstrap)
+    options: Any = {"bootstrap": bootstrap, "allow_missing": allow_missing}
+    report = score_file(detections, annotations, dataset, protocol, **options)
     if out:
         with replacing(out) as file:
             file.write(json.dumps(report, indent=1).encode())
@@ -77,7 +87,7 @@ def score(
 def simulate(
     out: Annotated[Path, _help("data root to write to; OUT/DATASET must hold nothing real")],
     *,
-    dataset: Annotated[str, _help("thumos14 or activitynet12")] = "thumos14",
+    dataset: Annotated[str, _help(DATASET)] = "thumos14",
     profile: Annotated[str, _help("ci, quick or full: widths and videos")] = "quick",
     seed: Annotated[int, _help("of the world")] = 0,
     difficulty: Annotated[str, _help("vlp_weak, cbp_strong, … (see README)")] = "middle",
@@ -88,10 +98,13 @@ def simulate(
     from tqdm import tqdm
 
     from wtal_lib.data.annotations import annotations_from
+    from wtal_lib.data.datasets import get_dataset
     from wtal_lib.simulate import knobs, packs
 
-    config = knobs.difficulty(difficulty, dataset=dataset, profile=profile, seed=seed)
-    real = annotations_from(annotations, config.dataset) if annotations else None
+    known = get_dataset(dataset)
+    config = knobs.difficulty(difficulty, dataset=known.name, profile=profile, seed=seed)
+    given = annotations or known.path
+    real = annotations_from(given, known.name) if given else None
     world = packs.simulate(config, real)
     with tqdm(total=len(world.cbp) * len(set(layouts)), unit=" videos", disable=None) as bar:
         folder = packs.write_packs(world, out, layouts, lambda _: bar.update())
@@ -102,7 +115,7 @@ def simulate(
 @app.command
 def run(
     *,
-    dataset: Annotated[str, _help("thumos14 or activitynet12")] = "thumos14",
+    dataset: Annotated[str, _help(DATASET)] = "thumos14",
     data_root: Annotated[str, _help("folder of the datasets, or of one; default $WTAL_DATA, else data/")] = "",
     source: Annotated[str, _help("auto, real or simulated")] = "auto",
     profile: Annotated[str, _help("ci, quick or full: size of networks and simulated world")] = "quick",
@@ -113,6 +126,9 @@ def run(
     device: Device = "auto",
     out: Annotated[Path | None, _help("folder of the run; default cache/runs/SOURCE/DATASET/IDENTITY")] = None,
     anew: Annotated[bool, _help("compute it again even where it is finished")] = False,
+    fps: Fps = 0.0,
+    stride: Stride = 0.0,
+    kind: Kind = "cbp",
 ) -> None:
     """Train and score one named run: a record and its detections."""
     from wtal_lib.method import presets
@@ -121,7 +137,8 @@ def run(
     for wrong in (change for change in changes if "=" not in change):
         raise ValueError(f"--set takes FIELD=VALUE, as schedule.period=25, got {wrong!r}")
     config = presets.preset(preset, dataset, profile, seed, **dict(change.split("=", 1) for change in changes))
-    data = sources.open_data(sources.Spec(dataset, source, data_root, profile, setting=setting))
+    rate: Any = {"fps": fps, "stride": stride, "kind": kind}
+    data = sources.open_data(sources.Spec(dataset, source, data_root, profile, setting=setting, **rate))
     kept = store.Store.below(None, data.place, data.dataset)
     record = run.run(config, data, out or kept, device=device, anew=anew, progress=_to_stderr)
     folder = out or kept.cache / record["identity"]
@@ -151,8 +168,13 @@ def extract(
     # before PyTorch is loaded: threads that wait for their part of an encoding leave the core to decoding
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from wtal_lib.video.extract import extract_to_pack
+    from wtal_lib.video.weights import WeightsError
 
-    result = extract_to_pack(**given, say=print)
+    try:
+        result = extract_to_pack(**given, say=print)
+    except WeightsError as error:
+        _to_stderr(f"wtal extract: {error}")
+        return 1
     for problem in result.problems.values():
         _to_stderr(f"wtal extract: {problem}")
     return 1 if result.problems else 0

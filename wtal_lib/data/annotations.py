@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 
-from wtal_lib.data.datasets import DATASETS, Protocol, get_dataset
-from wtal_lib.data.files import readable
-from wtal_lib.data.layouts import REMEDY, Reading, Video, read_class_texts, read_database, read_wtalc
+from wtal_lib.data.datasets import DATASETS, Dataset, Protocol, get_dataset, part_of
+from wtal_lib.data.files import UnreadableError, readable
+from wtal_lib.data.instances import REMEDY, Reading, Video
+from wtal_lib.data.layouts import LAYOUTS, OWN, WTALC, Layout, own_file
 from wtal_lib.data.segments import GroundTruth, rounded
+from wtal_lib.data.units import likely_unit, unit_beside
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,33 +40,8 @@ class Annotations:
         return [video for video in self.videos.values() if video.subset == name]
 
 
-@dataclass(frozen=True)
-class Layout:
-    """An annotation layout of the community."""
-
-    name: str
-    read: Callable[[Path, str], Reading]
-    patterns: tuple[str, ...]
-    "lower-case names of its json file; or one file by which its folder is known, {} being the dataset's first class"
-
-    def find(self, folder: Path, dataset: str) -> list[Path]:
-        """Its json files directly in a folder; or those that hold its files, of the folder and the folders in it."""
-        if self.read is read_database:
-            return sorted(
-                p for p in folder.glob("*.json") if any(fnmatch(p.name.lower(), one) for one in self.patterns)
-            )
-        names = [pattern.format(get_dataset(dataset).classes[0]) for pattern in self.patterns]
-        return [path.parent for name in names for path in sorted(folder.glob(name))]
-
-
-LAYOUTS = (
-    Layout("w-talc", read_wtalc, ("videoname.npy", "*-Annotations/videoname.npy")),
-    Layout("actionformer", read_database, ("*thumos*.json", "*anet*.json")),
-    Layout("cola", read_database, ("gt.json",)),
-    Layout("official", read_database, ("*activity*net*.json",)),
-    Layout("official", read_class_texts, ("{}_test.txt",)),
-)
-"every annotation layout; where a data root holds several, the first of this list is taken"
+class OtherReleaseError(UnreadableError):
+    """Annotations of a part of a dataset, which has a name of its own."""
 
 
 def data_root(given: str | Path | None = None) -> Path:
@@ -81,61 +56,80 @@ def dataset_folders(root: str | Path, dataset: str) -> list[Path]:
     """Folders that may hold a dataset's files: its own folder and those directly inside.
 
     ``root`` is a data root with a folder per dataset (of any usual name), that folder, or one that holds a layout.
-    Raises FileNotFoundError where it does not exist, ValueError for an unknown dataset.
+    Somebody's own dataset has its files beside its annotations, or in a folder of its name in ``root``. Raises
+    FileNotFoundError where ``root`` does not exist, ValueError for an unknown dataset.
     """
-    get_dataset(dataset)
-    root = Path(root).expanduser()
+    known, root = get_dataset(dataset), Path(root).expanduser()
+    if known.path:
+        path = known.path
+        beside = path if path.is_dir() and not (path / "videoname.npy").exists() else path.parent
+        tops = dict.fromkeys([beside, *(top for top in (root / known.name, root) if known.name == top.name)])
+        return [place for top in tops if top.is_dir() for place in (top, *_inside(top))]
     if not root.is_dir():
         raise FileNotFoundError(
             f"{root}: expected a folder with the datasets ({', '.join(DATASETS)}), but there is none; give a data root,"
             " or set WTAL_DATA"
         )
-    inside = sorted(path for path in root.iterdir() if path.is_dir())
-    own = [path for path in inside if _named_after(path) == dataset]
-    if not own and _named_after(root) != dataset and any(_named_after(path) for path in (root, *inside)):
+    inside = _inside(root)
+    own = [path for path in inside if dataset in named_after(path)]
+    if not own and dataset not in named_after(root) and any(named_after(path) for path in (root, *inside)):
         return []
-    return [place for top in own or [root] for place in (top, *sorted(p for p in top.iterdir() if p.is_dir()))]
+    return [place for top in own or [root] for place in (top, *_inside(top))]
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
 def home_folder(root: str | Path, dataset: str) -> Path:
     """The data root in which ``root`` lies: above the dataset's own folder, else above ``root``."""
     place = next(iter(dataset_folders(root, dataset)), Path(root).expanduser()).resolve()
-    return next((path.parent for path in (place, *place.parents) if _named_after(path) == dataset), place.parent)
+    return next((path.parent for path in (place, *place.parents) if dataset in named_after(path)), place.parent)
 
 
 def searched(root: str | Path, dataset: str) -> str:
     """The folders in which a dataset is looked for, for a message."""
-    missing = Path(root).parent if _named_after(Path(root)) else Path(root)
+    missing = Path(root).parent if named_after(Path(root)) else Path(root)
     return ", ".join(map(str, dataset_folders(root, dataset))) or f"{missing / dataset} (which does not exist)"
 
 
-def _named_after(folder: Path) -> str:
-    """The dataset whose usual name a folder has; empty where it is none's."""
+def named_after(folder: Path) -> list[str]:
+    """The datasets whose usual name a folder has."""
     name = re.sub(r"[^a-z0-9]", "", folder.name.lower())
-    return next((one.name for one in DATASETS.values() if name in one.folders), "")
+    return [one.name for one in DATASETS.values() if name in one.folders]
 
 
 def of_another(path: Path, dataset: str) -> bool:
     """Whether a file or folder is called after another dataset: some keep several in one folder."""
-    return any(path.name.lower().startswith(one.prefixes) for one in DATASETS.values() if one.name != dataset)
+    name, own = path.name.lower(), tuple(get_dataset(dataset).prefixes)
+    others = tuple(prefix for one in DATASETS.values() for prefix in one.prefixes if prefix not in own)
+    return get_dataset(dataset).path is None and name.startswith(others)
 
 
 def found_annotations(root: str | Path, dataset: str) -> list[tuple[Layout, Path]]:
-    """All annotations of a dataset in a data root, in the order of :data:`LAYOUTS`: the first is the one to be used."""
+    """All annotations of a dataset in a data root, in the order of ``LAYOUTS``: the first is the one to be used."""
+    known = get_dataset(dataset)
+    if known.path:
+        return [own_file(known.path) if known.path.is_file() else (WTALC, known.path)]
     folders = dataset_folders(root, dataset)
-    found = [(layout, path) for layout in LAYOUTS for folder in folders for path in layout.find(folder, dataset)]
+    found = [
+        (layout, path)
+        for layout in LAYOUTS
+        for folder in folders
+        for path in layout.find(folder, known.classes, known.files)
+    ]
     return [(layout, path) for layout, path in dict.fromkeys(found) if not of_another(path, dataset)]
 
 
 def find_annotations(root: str | Path, dataset: str) -> Annotations:
-    """Annotations in a data root, the first of :data:`LAYOUTS`; FileNotFoundError for none, ValueError for damage."""
+    """Annotations in a data root, the first of ``LAYOUTS``; FileNotFoundError for none, ValueError for damage."""
     found = found_annotations(root, dataset)
     if found:
         return _read(*found[0], dataset)
     known = get_dataset(dataset)
-    looked_for = ", ".join(name.format(known.classes[0]) for layout in LAYOUTS for name in layout.patterns)
+    names = [*(name.format(known.classes[0]) for layout in LAYOUTS for name in layout.patterns), *known.files]
     raise FileNotFoundError(
-        f"no {dataset} annotations in {root}: looked for {looked_for} in {searched(root, dataset)}; get them from"
+        f"no {dataset} annotations in {root}: looked for {', '.join(names)} in {searched(root, dataset)}; get them from"
         f" {known.source} and put them there"
     )
 
@@ -143,18 +137,98 @@ def find_annotations(root: str | Path, dataset: str) -> Annotations:
 def annotations_from(path: str | Path, dataset: str) -> Annotations:
     """The annotations in a json file, or in a folder, of any layout; errors as of :func:`find_annotations`."""
     path, known = Path(path).expanduser(), get_dataset(dataset)
-    if path.is_dir():
+    if path.is_dir() and not known.path:
         return find_annotations(path, dataset)
     if not path.exists():
         raise FileNotFoundError(f"{path}: expected {known.name} annotations, but there is no such file; give its path")
-    layout = next((layout for layout in LAYOUTS if path in layout.find(path.parent, dataset)), LAYOUTS[1])
-    return _read(layout, path, dataset)
+    if known.path:
+        return _read(*own_file(path), known.name)
+    found = (layout for layout in LAYOUTS if path in layout.find(path.parent, known.classes, known.files))
+    return _read(next(found, OWN), path, dataset)
 
 
 def _read(layout: Layout, path: Path, dataset: str) -> Annotations:
+    known = get_dataset(dataset)
     with readable(path, f"{layout.name} annotations of {dataset}", REMEDY):
-        classes, videos, notes = layout.read(path, dataset)
-    return Annotations(dataset, classes, {video.name: video for video in videos}, layout.name, path, tuple(notes))
+        reading = layout.read(path, known.classes)
+        classes, videos, notes = _fitted(reading, known, path, names_are_ids=known.youtube and layout is not WTALC)
+    return Annotations(known.name, classes, videos, layout.name, path, tuple(notes))
+
+
+def _fitted(
+    reading: Reading, known: Dataset, path: Path, names_are_ids: bool
+) -> tuple[tuple[str, ...], dict[str, Video], list[str]]:
+    """Classes, videos and notes in the dataset's own words: official classes, its part of them, train or test."""
+    spelt = [*reading.classes, *(label for v in reading.videos for label in (*v.labels, *v.instance_labels))]
+    official = {label: known.official(label) for label in dict.fromkeys(spelt)}
+    foreign = [label for label in reading.classes if official[label] is None and not known.path]
+    if foreign and not set(known.classes) <= set(official.values()):
+        official |= {label: label for label in foreign}
+        reading.notes.append(f"{len(foreign)} classes are none of {known.title}'s: {', '.join(foreign[:3])}")
+    notes, videos = list(reading.notes), reading.videos
+    unknown = [label for label, name in official.items() if name is None]
+    larger = DATASETS.get(known.within)
+    covers = set(known.classes) <= set(official.values())
+    if unknown and (covers or (larger and all(larger.official(label) for label in official))):
+        videos = [v for v in videos if all(official[label] for label in (*v.labels, *v.instance_labels))]
+        whole = larger.title if (larger and not covers) or larger else "a larger set"
+        cut = f"cut to the {len(videos)} videos of the {len(known.classes)} of {known.title}"
+        notes.append(f"{whole} with {len(official)} classes, {cut}")
+    elif unknown:
+        named = next((v.name for v in videos if {*v.labels, *v.instance_labels} & {unknown[0]}), "its list of classes")
+        listed = ", ".join((reading.classes or known.classes)[:3])
+        raise ValueError(f"{named} has {unknown[0]!r:.60}, which is none of the classes {listed}, …")
+    else:
+        _of_this_release(known, [*official], path, str(reading.about.get("version", "")))
+    if reading.about.get("version") and not known.path:
+        notes.append(f"{known.title}, from a file of {reading.about['version']!s:.40}")
+    words, parted, silent = dict.fromkeys(v.subset for v in videos), dict[str, Video](), []
+    for video in videos:
+        start = (part for start, part in known.parts.items() if video.name.startswith(start))
+        part = next(start, None) or part_of(video.subset, words, video.name)
+        if part == "test" and not video.instance_labels:
+            silent.append(video.name)
+            continue
+        labels = tuple(dict.fromkeys(filter(None, map(official.get, video.labels))))
+        instances = tuple(filter(None, map(official.get, video.instance_labels)))
+        identity = video.name.removeprefix("v_") if names_are_ids else video.youtube_id
+        rest = (video.segments, video.ambiguous, video.fps, identity)
+        parted[video.name] = Video(video.name, part, video.duration, labels, instances, *rest)
+    if silent:
+        notes.append(f"{len(silent)} test videos have labels alone and are not scored: {', '.join(silent[:3])}")
+    require_seconds(list(parted.values()), known)
+    classes = tuple(dict.fromkeys(filter(None, map(official.get, reading.classes)))) if not known.path else ()
+    return (classes or known.classes) if reading.classes and not unknown else known.classes, parted, notes
+
+
+def _of_this_release(known: Dataset, labels: list[str], path: Path, version: str) -> None:
+    """Refuse annotations whose classes all are a smaller release's, unless file or version say that they are not."""
+    number = re.search(r"\d\.\d$", known.title)
+    for part in (one for one in DATASETS.values() if one.within == known.name):
+        told = number and number[0] in re.sub(r"[-_]", ".", f"{version} {path.name}")
+        if not told and all(part.official(label) for label in labels):
+            raise OtherReleaseError(f"{path}: all its classes are {part.title}'s; give {part.name}, not {known.name}")
+
+
+def require_seconds(videos: list[Video], known: Dataset) -> None:
+    """Refuse segments that are likely no seconds, by the videos' durations, or by how far this dataset's reach.
+
+    Raises:
+        ValueError: with the likely unit.
+    """
+    latest_b = np.array([video.segments[:, 1].max(initial=-np.inf) for video in videos])
+    duration_b = np.array([video.duration for video in videos])
+    unit, why = likely_unit(latest_b, duration_b)
+    if not np.isfinite(duration_b).any():
+        unit, why = unit_beside(latest_b[latest_b > 0], known.reach)
+    if unit:
+        raise ValueError(f"segments must be in seconds, these are likely {unit}: {why}")
+
+
+def earned_name(protocol: Protocol, videos: int) -> str:
+    """A protocol's name, with the number of videos where these are not all that it scores."""
+    part = f" ({videos:,} of {protocol.videos:,} videos)"
+    return protocol.name + part * (videos != protocol.videos)
 
 
 def ground_truth(annotations: Annotations, protocol: Protocol, subset: str = "test") -> GroundTruth:

@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from wtal_lib.data.files import replacing
 
-VERSION = 1
+VERSION = 2
 "version of the cache's files; those of another one are built anew"
 ABANDONED = 86400
 "seconds after which an unfinished cache file is taken to be a killed run's, and removed"

@@ -31,14 +31,15 @@ def instances(annotations: Annotations) -> pd.DataFrame:
 def videos(annotations: Annotations, lengths: Mapping[str, int] | None = None, step: float = 0.64) -> pd.DataFrame:
     """A row a video: subset, duration (s), numbers of instances and of classes, share of foreground in [0, 1].
 
-    Without a duration, of the last annotated stop. With a pack's ``lengths`` also the snippets (0 where the pack has
-    none) and the seconds they cover, ``step`` each.
+    Without a duration, of the last annotated stop; nan for a video that has labels alone. With a pack's ``lengths``
+    also the snippets (0 where the pack has none) and the seconds they cover, ``step`` each.
     """
     rows = []
     for video in annotations.videos.values():
         end = video.duration if np.isfinite(video.duration) else float(video.segments.max(initial=0.0))
         inside = float(np.diff(union(np.clip(video.segments, 0, end))).sum())
-        share, classes = inside / end if end > 0 else np.nan, len(set(video.instance_labels))
+        share = inside / end if end > 0 and (len(video.segments) or not video.labels) else np.nan
+        classes = len(set(video.instance_labels or video.labels))
         rows.append((video.name, video.subset, video.duration, len(video.segments), classes, share))
     frame = pd.DataFrame(rows, columns=["video", "subset", "duration", "instances", "classes", "foreground"])
     if lengths is None:

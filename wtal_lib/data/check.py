@@ -15,14 +15,13 @@ from tabulate import tabulate
 from wtal_lib.data import annotations as reader
 from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.cache import cache_folder
-from wtal_lib.data.datasets import DATASETS, get_dataset
-from wtal_lib.data.features import Pack, find_pack, indexed, marked
+from wtal_lib.data.datasets import DATASETS, Dataset, get_dataset
+from wtal_lib.data.features import Pack, find_pack, ill_fitting, indexed, marked, misfits
 from wtal_lib.data.packs import KINDS, found_packs
+from wtal_lib.data.segments import Grid
 
 END_TOLERANCE = 0.1
 "seconds by which an annotated segment may end after its video: durations are rounded"
-LENGTH_TOLERANCE = (2, 0.02)
-"snippets, and share of the expected ones, by which features may be shorter or longer than their video"
 NO_YES = {"False": "no", "True": "yes"}
 SHOWN = 3
 "names in a line of the text; json has all"
@@ -38,13 +37,25 @@ FINDINGS: dict[str, list[str]] = json.loads(Path(__file__).with_name("findings.j
 Report = dict[str, Any]
 
 
-def check(root: str | Path, dataset: str | None = None, cache: str | Path | None = None) -> Report:
+def check(
+    root: str | Path,
+    dataset: str | None = None,
+    cache: str | Path | None = None,
+    grid: Grid | None = None,
+    kind: str = "cbp",
+) -> Report:
     """Findings about each dataset in a data root: ``annotations``, ``features``, ``protocols`` and ``problems``.
 
     Packs are indexed on the way. ``problems`` is empty if a run would find all it needs; without ``dataset``, those of
-    which anything is there. Raises FileNotFoundError for no such ``root``, ValueError for an unknown dataset.
+    which anything is there, somebody's own too. A ``grid`` overrules what packs of a ``kind`` are taken for. Raises
+    FileNotFoundError for no such ``root``, ValueError for an unknown dataset.
     """
-    found = {name: _dataset(root, name, cache) for name in ([dataset] if dataset else DATASETS)}
+    if dataset or Path(root).is_file():
+        names = [get_dataset(dataset or root).name]
+    else:
+        names = [name for name in DATASETS if not _of_other_release(root, name)]
+        names += [own.name for own in _own_datasets(Path(root))]
+    found = {name: _dataset(root, name, cache, {kind: grid}) for name in names}
     there = {name: report for name, report in found.items() if report["annotations"] or report["features"]}
     return {"data_root": str(root), "datasets": there or found}
 
@@ -54,7 +65,31 @@ def passes(report: Report) -> bool:
     return all(not one["problems"] for one in report["datasets"].values())
 
 
-def _dataset(root: str | Path, dataset: str, cache: str | Path | None) -> Report:
+def _of_other_release(root: str | Path, dataset: str) -> bool:
+    """Whether the annotations there are another release's, which is checked under its own name."""
+    larger = any(one.within == dataset for one in DATASETS.values())
+    for _, path in reader.found_annotations(root, dataset)[:1] if larger else ():
+        try:
+            reader.annotations_from(path, dataset)
+        except reader.OtherReleaseError:
+            return True
+        except (ValueError, OSError):
+            return False
+    return False
+
+
+def _own_datasets(root: Path) -> Iterator[Dataset]:
+    """Somebody's own datasets in a data root: folders of another name than the built-in ones', of other classes."""
+    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+        try:
+            own = None if reader.named_after(folder) else get_dataset(folder.absolute())
+        except (ValueError, OSError):
+            continue
+        if own and not any(all(map(one.official, own.classes)) for one in DATASETS.values()):
+            yield own
+
+
+def _dataset(root: str | Path, dataset: str, cache: str | Path | None, grids: dict[str, Grid | None]) -> Report:
     report: Report = {"annotations": [], "features": [], "protocols": {}, "problems": []}
     used: Annotations | None = None
     for layout, path in reader.found_annotations(root, dataset):
@@ -66,11 +101,13 @@ def _dataset(root: str | Path, dataset: str, cache: str | Path | None) -> Report
     if used is None:
         return report | {"problems": report["problems"] or [_tried(reader.find_annotations, root, dataset)[1]]}
     for protocol in get_dataset(dataset).protocols:
-        report["protocols"][protocol.name] = _tried(reader.ground_truth, used, protocol)[1]
+        truth, why = _tried(reader.ground_truth, used, protocol)
+        report["protocols"][reader.earned_name(protocol, len(truth.videos)) if truth else protocol.name] = why
     folder = cache_folder(reader.home_folder(root, dataset), cache)
     for kind in KINDS:
         packs: list[Report] = []
         for source in found_packs(root, dataset, kind, used):
+            source.grid = grids.get(kind) or source.grid
             pack, why = _tried(indexed, source, used, folder)
             entry = {"used": not packs, "kind": kind, "layout": source.layout, "path": str(source.path)}
             packs.append(entry | ({"unusable": why} if why else pack_findings(pack, used)))
@@ -90,7 +127,7 @@ def _problem(pack: Report, annotations: Annotations) -> str:
         return f"{pack['path']}: {faults}, such as {name}: it {why}"
     if len(pack["missing_train"]) == len(annotations.subset("train")):
         return f"{pack['path']}: it holds none of the training videos"
-    return ""
+    return pack["ill_fitting"]
 
 
 def _tried(call: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
@@ -115,7 +152,7 @@ def annotation_findings(annotations: Annotations) -> Report:
         **{part: len(members) for part, members in subsets.items()},
         **{f"{part}_instances": sum(len(v.segments) for v in members) for part, members in subsets.items()},
         "ambiguous_segments": sum(len(video.ambiguous) for video in videos),
-        "label_disagreements": [v.name for v in videos if set(v.labels) != set(v.instance_labels)],
+        "label_disagreements": [v.name for v in videos if set(v.labels) != set(v.instance_labels or v.labels)],
         "without_labels": [video.name for video in videos if not video.labels],
         "without_duration": sum(math.isnan(video.duration) for video in videos),
         "segments_beyond_end": {name: count for name, count in beyond.items() if count},
@@ -127,13 +164,7 @@ def annotation_findings(annotations: Annotations) -> Report:
 
 def pack_findings(pack: Pack, annotations: Annotations) -> Report:
     """Size, rate and coverage of a pack, and every video of it that does not fit the annotations."""
-    misfits: dict[bool, dict[str, list[int]]] = {True: {}, False: {}}
-    for name, rows in pack.lengths.items():
-        video = annotations.videos.get(name)
-        if video is not None and video.duration > 0:
-            expected = pack.grid.count(video.duration)
-            if abs(rows - expected) > max(LENGTH_TOLERANCE[0], LENGTH_TOLERANCE[1] * expected):
-                misfits[rows < expected][name] = [rows, expected]
+    wrong = misfits(pack, annotations)
     missing = {part: [v.name for v in annotations.subset(part) if v.name not in pack] for part in ("train", "test")}
     return {
         "videos": len(pack),
@@ -146,8 +177,9 @@ def pack_findings(pack: Pack, annotations: Annotations) -> Report:
         "simulated": marked(pack),
         **{f"missing_{part}": names for part, names in missing.items()},
         "not_annotated": [name for name in pack.names if name not in annotations.videos],
-        "too_short": misfits[True],
-        "too_long": misfits[False],
+        "too_short": {name: pair for name, pair in wrong.items() if pair[0] < pair[1]},
+        "too_long": {name: pair for name, pair in wrong.items() if pair[0] > pair[1]},
+        "ill_fitting": ill_fitting(pack, annotations),
         "faults": pack.faults,
         "notes": list(pack.notes),
     }
@@ -187,7 +219,7 @@ def _lines(dataset: str, report: Report) -> Iterator[str]:
         yield "  protocols"
     headline = get_dataset(dataset).headline.name
     for name, why in report["protocols"].items():
-        yield f"    {name:<32} {f'no: {why}' if why else 'yes' + ' (headline)' * (name == headline)}"
+        yield f"    {name:<32} {f'no: {why}' if why else 'yes' + ' (headline)' * (name.split()[0] == headline)}"
     yield from (f"  a run on real features would fail: {problem}" for problem in report["problems"])
     if not report["problems"]:
         yield "  a run would find all it needs"

@@ -16,7 +16,8 @@ from wtal_lib.data import cache as cache_files
 from wtal_lib.data.annotations import Annotations, home_folder, searched
 from wtal_lib.data.cache import Rows, cache_folder
 from wtal_lib.data.files import read_array, replacing
-from wtal_lib.data.packs import LOOKED_FOR, REMEDY, WHERE, Source, found_packs
+from wtal_lib.data.forms import REMEDY
+from wtal_lib.data.packs import LOOKED_FOR, TIMED, WHERE, Source, found_packs
 from wtal_lib.data.segments import Grid, resampled
 from wtal_lib.data.vlp_pack import read_text_rows
 
@@ -164,26 +165,56 @@ def find_pack(
     return pack
 
 
+LENGTH_TOLERANCE = (2, 0.02)
+"snippets, and share of the expected ones, by which features may be shorter or longer than their video"
+
+
+def misfits(pack: Pack, annotations: Annotations) -> dict[str, list[int]]:
+    """Rows and expected rows of each video whose features are shorter or longer than it."""
+    found = {}
+    for name, rows in pack.lengths.items():
+        video = annotations.videos.get(name)
+        if video is not None and video.duration > 0:
+            expected = pack.grid.count(video.duration)
+            if abs(rows - expected) > max(LENGTH_TOLERANCE[0], LENGTH_TOLERANCE[1] * expected):
+                found[name] = [rows, expected]
+    return found
+
+
+def ill_fitting(pack: Pack, annotations: Annotations) -> str:
+    """Why the rows of a pack cannot be right, if those of most videos do not fit their durations; else empty."""
+    timed = [name for name in pack.lengths if name in annotations.videos and annotations.videos[name].duration > 0]
+    wrong = misfits(pack, annotations)
+    if 2 * len(wrong) <= len(timed):
+        return ""
+    name, (rows, expected) = next(iter(wrong.items()))
+    return (
+        f"{pack.path}: at {pack.grid.fps:g} fps and stride {pack.grid.stride:g} the rows of {len(wrong)} of"
+        f" {len(timed)} videos do not fit their durations, such as {name} with {rows} where {expected} are expected;"
+        " give fps and stride (--fps, --stride, or features.json beside the pack), or annotations of these videos"
+    )
+
+
 def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
     """The pack of a source, through its cache in ``folder``; ValueError if it is unreadable, or of unknown rate."""
     names = _names(annotations)
     where = hashlib.blake2b(str(source.path.resolve()).encode(), digest_size=4).hexdigest()
     stem = f"{annotations.dataset}-{source.kind}-{source.layout}-{where}"
-    place = folder, stem, f"{source.stamp} {source.grid} {sorted(source.fps.items())}"
+    source.videos = {key: annotations.videos[names[key]] for key in source.files if key in names}
+    times = [(key, video.fps, video.duration) for key, video in source.videos.items() if source.layout in TIMED]
+    mark = hashlib.blake2b(repr(times).encode(), digest_size=8).hexdigest()
+    place = folder, stem, f"{source.stamp} {source.grid} {mark}"
     rows = cache_files.opened(*place)
     if rows is None:
-        remark = ""
-        if source.grid is None:
-            durations = {key: annotations.videos[names[key]].duration for key in source.files if key in names}
-            remark = source.infer_grid(durations)
+        source.look()
         assert source.grid is not None
-        info = {"fps": source.grid.fps, "stride": source.grid.stride, "remark": remark}
+        info = {"fps": source.grid.fps, "stride": source.grid.stride, "notes": source.notes}
         rows = cache_files.built(*place, source.feed, source.size, info)
     grid = Grid(rows.info["fps"], rows.info["stride"])
     ids = {names.get(key, key): key for key in rows.starts}
     own = source.layout == "vlp"
     text = read_text_rows(source.path, source.meta, annotations.classes, rows.width) if own else None
-    notes = [rows.info["remark"]] if rows.info["remark"] else []
+    notes = list(rows.info["notes"])
     if rows.zeros:
         notes.append(f"{len(rows.zeros)} videos are all zeros, which stands for missing: {', '.join(rows.zeros[:3])}")
     return Pack(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import math
@@ -89,6 +90,13 @@ def read_json(path: Path, expected: str, remedy: str) -> Any:
         if path.stat().st_size > MAX_JSON:
             raise ValueError(f"it takes {path.stat().st_size} bytes, more than {MAX_JSON}")
         return json.loads(path.read_bytes())
+
+
+def read_text(path: Path) -> str:
+    """Text of a file in UTF-8 or UTF-16, as its byte order mark says, without the mark."""
+    content = path.read_bytes()
+    wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return content.decode("utf-16" if wide else "utf-8-sig")
 
 
 @contextmanager

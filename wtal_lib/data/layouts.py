@@ -4,47 +4,70 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wtal_lib.data.datasets import get_dataset
-from wtal_lib.data.files import read_array, read_json, read_objects, readable
+from wtal_lib.data.database import read_database
+from wtal_lib.data.files import read_array, read_objects, readable
+from wtal_lib.data.instances import (
+    AMBIGUOUS,
+    NONE,
+    REMEDY,
+    Reading,
+    Video,
+    read_ambiguous,
+    segment_table,
+    text_segments,
+)
 
-Reading = tuple[tuple[str, ...], list["Video"], list[str]]
-"classes, videos, and notes on what was left out"
 
-AMBIGUOUS = "Ambiguous"
-REMEDY = "fetch it again, or point at another pack: `wtal check` lists what is found"
-NONE = np.zeros((0, 2))
-
-
-@dataclass(frozen=True, eq=False)
-class Video:
-    """One untrimmed video and what is annotated in it."""
+@dataclass(frozen=True)
+class Layout:
+    """An annotation layout of the community."""
 
     name: str
-    subset: str
-    "train or test, whatever the layout calls them"
-    duration: float
-    "seconds; nan where the layout has none"
-    labels: tuple[str, ...]
-    "video-level labels, the training signal: labels_all in W-TALC packs, elsewhere the union of the instances'"
-    instance_labels: tuple[str, ...]
-    "class of each row of ``segments``"
-    segments: np.ndarray
-    "(m, 2) float64: start and stop in seconds, as annotated: zero-length and beyond the end of the video included"
-    ambiguous: np.ndarray
-    "(a, 2) float64: segments that may or may not be an action, seconds"
-    fps: float = math.nan
-    "frames per second of the original video, where known"
-    youtube_id: str = ""
+    read: Callable[[Path, tuple[str, ...]], Reading]
+    "of a path; the classes are those to look for where file names are class names"
+    patterns: tuple[str, ...] = ()
+    "lower-case names of its json file; or one file by which its folder is known, {} being a class"
+
+    def find(self, folder: Path, classes: tuple[str, ...], files: Mapping[str, str]) -> list[Path]:
+        """Its json files directly in a folder; or those that hold its files, of the folder and the folders in it.
+
+        ``files``: further names of json files, and the layout of each.
+        """
+        if self.read is read_database:
+            names = [*self.patterns, *(pattern for pattern, layout in files.items() if layout == self.name)]
+            return sorted(p for p in folder.glob("*.json") if any(fnmatch(p.name.lower(), one) for one in names))
+        return [path.parent for name in self.patterns for path in sorted(folder.glob(name.format(classes[0])))]
 
 
-def read_wtalc(folder: Path, dataset: str) -> Reading:
+def own_file(path: Path) -> tuple[Layout, Path]:
+    """Layout and place of somebody's own annotations: a json file, or a folder with one or with another layout.
+
+    Raises:
+        ValueError: the folder holds none, or more than one json file.
+    """
+    if path.is_file():
+        return OWN, path
+    for found in WTALC.find(path, ("",), {}):
+        return WTALC, found
+    files = [one for one in sorted(path.glob("*.json")) if not re.search(r"fps|class|meta|features", one.name.lower())]
+    if len(files) == 1:
+        return OWN, files[0]
+    texts = [one for one in path.glob("*_test.txt") if not one.name.startswith((AMBIGUOUS, "split"))]
+    if not files and texts:
+        return TEXTS, path
+    came = f"{len(files)} json files: {', '.join(one.name for one in files[:5])}" if files else "none"
+    raise ValueError(f"{path}: expected the annotations of one dataset in this folder, got {came}; give the file")
+
+
+def read_wtalc(folder: Path, _: tuple[str, ...] = ()) -> Reading:
     """W-TALC / CO2-Net pack (``wsad_dataset.py``): parallel lists in ``*.npy``; ``extracted_fps`` is wrong, unread."""
     names, classes = read_column(folder / "videoname.npy", "SU"), tuple(read_column(folder / "classlist.npy", "SU"))
     if len(set(names)) != len(names):
@@ -57,68 +80,36 @@ def read_wtalc(folder: Path, dataset: str) -> Reading:
     labels, segments, unknown = column("labels", "O"), column("segments", "O"), [math.nan] * len(names)
     whole, urls = column("labels_all", "O", labels), column("url", "SU", [""] * len(names))
     durations, fps = column("duration", "iuf", unknown), column("original_fps", "iuf", unknown)
-    subsets = _split(dict(zip(names, column("subset", "SU"), strict=True)))
+    subsets = column("subset", "SU")
     ambiguous, notes = read_ambiguous(folder, set(names))
-    known, videos = dict.fromkeys(classes), []
+    videos = []
     for i, name in enumerate(names):
         with readable(folder, f"labels and segments of {name}", REMEDY):
-            instances, labelled = _labels(labels[i], known), tuple(dict.fromkeys(_labels(whole[i], known)))
+            instances, labelled = tuple(map(_text, labels[i])), tuple(dict.fromkeys(map(_text, whole[i])))
             table = segment_table(segments[i], len(instances))
         rest = (ambiguous.get(name, NONE), float(fps[i]), urls[i][-11:])
-        videos.append(Video(name, subsets[name], float(durations[i]), labelled, instances, table, *rest))
-    return classes, videos, notes
+        videos.append(Video(name, subsets[i], float(durations[i]), labelled, instances, table, *rest))
+    return Reading(videos, classes, notes)
 
 
-def read_database(path: Path, dataset: str) -> Reading:
-    """A json database, keyed by video; those without annotations are left out, ActivityNet 1.3 is cut to 1.2."""
-    content, known = read_json(path, "a json database of videos", REMEDY), get_dataset(dataset)
-    with readable(path, "a json object with a `database` of videos, each with subset and annotations", REMEDY):
-        everything = content.get("database", content)
-        database = {name: entry for name, entry in everything.items() if entry["annotations"]}
-        subsets = _split({name: str(entry.get("subset", "")) for name, entry in database.items()})
-        classes = {item["label"] for entry in database.values() for item in entry["annotations"]} - {AMBIGUOUS}
-    empty = [name for name in everything if name not in database]
-    notes = [f"{len(empty)} videos without annotations are left out: {', '.join(empty[:3])}"] if empty else []
-    if known.within and classes > set(known.classes):
-        inside = (n for n, entry in database.items() if all(a["label"] in known.classes for a in entry["annotations"]))
-        database = {name: database[name] for name in inside}
-        cut = f"cut to the {len(database)} videos of the {len(known.classes)}"
-        notes.append(f"{known.within} with {len(classes)} classes, {cut}")
-    beside, more = read_ambiguous(path.parent, set(database))
-    videos = []
-    for name, entry in database.items():
-        with readable(path, f"annotations of {name} with label and segment", REMEDY):
-            items = [item for item in entry["annotations"] if item["label"] != AMBIGUOUS]
-            doubtful = [item["segment"] for item in entry["annotations"] if item["label"] == AMBIGUOUS]
-            instances = _labels([item["label"] for item in items], known.classes)
-            table = segment_table([item["segment"] for item in items], len(items))
-            extra = np.concatenate([segment_table(doubtful, len(doubtful)), beside.get(name, NONE)])
-            duration = float(entry.get("duration", entry.get("duration_second", math.nan)))
-            fps = float(entry.get("fps", math.nan))
-        if instances:
-            labels = tuple(dict.fromkeys(instances))
-            youtube = name.removeprefix("v_") if known.youtube else ""
-            videos.append(Video(name, subsets[name], duration, labels, instances, table, extra, fps, youtube))
-        else:
-            notes.append(f"{name} holds ambiguous segments only and is left out")
-    return known.classes, videos, notes + more
-
-
-def read_class_texts(folder: Path, dataset: str) -> Reading:
+def read_class_texts(folder: Path, classes: tuple[str, ...] = ()) -> Reading:
     """THUMOS14's own ``<Class>_{val,test}.txt``: lines of video, start and stop in seconds; durations are unknown."""
-    classes = get_dataset(dataset).classes
+    if not classes:
+        stems = sorted(path.stem.rpartition("_")[0] for path in folder.glob("*_test.txt"))
+        classes = tuple(stem for stem in dict.fromkeys(stems) if stem not in (AMBIGUOUS, "split"))
     found: dict[str, list[tuple[str, Any]]] = {}
+    subsets: dict[str, str] = {}
     for label in classes:
-        for name, pair in _text_segments(folder, label):
+        for name, subset, pair in text_segments(folder, label):
             found.setdefault(name, []).append((label, pair))
+            subsets[name] = subset
     ambiguous, notes = read_ambiguous(folder, set(found))
-    subsets = _split(dict.fromkeys(found, ""))
     videos = []
     for name in sorted(found, key=lambda name: (subsets[name] == "test", name)):
         instances, pairs = zip(*found[name], strict=True)
         table, labels = segment_table(list(pairs), len(pairs)), tuple(dict.fromkeys(instances))
         videos.append(Video(name, subsets[name], math.nan, labels, instances, table, ambiguous.get(name, NONE)))
-    return classes, videos, notes
+    return Reading(videos, classes, notes)
 
 
 def read_column(path: Path, kinds: str, count: int | None = None) -> list[Any]:
@@ -139,48 +130,6 @@ def read_column(path: Path, kinds: str, count: int | None = None) -> list[Any]:
     return found
 
 
-def read_ambiguous(folder: Path, known: set[str]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Ambiguous segments by video of ``Ambiguous_{val,test}.txt``, and a note on those of videos not ``known``."""
-    found: dict[str, list[Any]] = {}
-    for name, pair in _text_segments(folder, AMBIGUOUS):
-        found.setdefault(name, []).append(pair)
-    strangers = sorted(set(found) - known)
-    notes = [f"ambiguous segments of videos that are not annotated: {', '.join(strangers)}"] if strangers else []
-    return {name: segment_table(pairs, len(pairs)) for name, pairs in found.items() if name in known}, notes
-
-
-def segment_table(pairs: Any, count: int) -> np.ndarray:
-    """(m, 2) float64 of ``count`` pairs of numbers or numeric strings that run forward from 0; else ValueError."""
-    rows = pairs.tolist() if isinstance(pairs, np.ndarray) else pairs
-    if not isinstance(rows, list) or len(rows) != count:
-        raise ValueError(f"there are {len(rows) if isinstance(rows, list) else 'no'} segments for {count} labels")
-    table = []
-    for pair in rows:
-        if not isinstance(pair, (list, tuple, np.ndarray)) or len(pair) != 2:
-            raise ValueError(f"a segment is {pair!s:.60}, no pair")
-        start, stop = map(float, pair)
-        if not 0 <= start <= stop < math.inf:
-            raise ValueError(f"segment {[start, stop]} does not run forward in time, in seconds from 0")
-        table.append((start, stop))
-    return np.array(table).reshape(-1, 2)
-
-
-def _split(spelled: dict[str, str]) -> dict[str, str]:
-    """Train or test by video: of its name (THUMOS14), else its subset; val is test beside training, else train."""
-    training = any(word.lower().startswith("train") for word in spelled.values())
-    meaning = {"train": "train", "val": "test" if training else "train", "test": "test"}
-    subsets = {}
-    for name, word in spelled.items():
-        if official := re.match(r"video_(val|test)", name):
-            subsets[name] = "train" if official[1] == "val" else "test"
-        elif start := re.match(r"train|val|test", word.lower()):
-            subsets[name] = meaning[start[0]]
-        else:
-            wrong = f"{name} is in the subset {word.lower()!r:.40}"
-            raise ValueError(f"{wrong}, none of train, training, validation, val and test")
-    return subsets
-
-
 def _text(value: Any) -> str:
     """``value`` as text; Python 2 wrote bytes."""
     if not isinstance(value, (str, bytes)):
@@ -188,19 +137,14 @@ def _text(value: Any) -> str:
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
-def _labels(values: list[Any], classes: Collection[str]) -> tuple[str, ...]:
-    """``values`` as class names; refuses what is no class."""
-    labels = tuple(map(_text, values))
-    for label in labels:
-        if label not in classes:
-            raise ValueError(f"{label!r:.60} is none of the classes {', '.join(list(classes)[:3])}, …")
-    return labels
-
-
-def _text_segments(folder: Path, label: str) -> Iterator[tuple[str, list[str]]]:
-    """Video and segment of each line of ``label``_*.txt; any run of blanks separates (``Ambiguous_test.txt``: two)."""
-    for path in sorted(folder.glob(f"{label}_*.txt")):
-        with readable(path, "lines of a video name, a start and a stop", REMEDY):
-            for line in filter(str.strip, path.read_text().splitlines()):
-                name, start, stop = line.split()
-                yield name, [start, stop]
+WTALC = Layout("w-talc", read_wtalc, ("videoname.npy", "*-Annotations/videoname.npy"))
+TEXTS = Layout("official", read_class_texts, ("{}_test.txt",))
+OWN = Layout("own", read_database)
+LAYOUTS = (
+    WTALC,
+    Layout("actionformer", read_database),
+    Layout("cola", read_database, ("gt.json",)),
+    Layout("official", read_database),
+    TEXTS,
+)
+"every annotation layout; where a data root holds several, the first of this list is taken"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -16,20 +15,27 @@ import numpy as np
 from wtal_lib.data.annotations import Annotations, dataset_folders, of_another
 from wtal_lib.data.cache import Add, Fault, Kept, Token, stamp
 from wtal_lib.data.datasets import get_dataset
-from wtal_lib.data.files import UnreadableError, header, read_array, read_objects
+from wtal_lib.data.files import UnreadableError, read_json, read_objects, readable
+from wtal_lib.data.forms import REMEDY, SUFFIXES, Form, form_of, read_form, shape_of
+from wtal_lib.data.instances import Video
 from wtal_lib.data.layouts import read_column
-from wtal_lib.data.segments import Grid, resampled
+from wtal_lib.data.segments import Grid
+from wtal_lib.data.timing import Timing, timing
 from wtal_lib.data.vlp_pack import read_meta
 
 KINDS = ("cbp", "vlp")
 "classification-based pre-training: I3D, RGB first half and flow second; vision-language pre-training: CLIP"
-REMEDY = "fetch it again, or remove it: `wtal check` lists every file that cannot be used"
-RATES = (Grid(25, 16), Grid(10, 1), Grid(30, 4), Grid(30, 16), Grid(1, 1))
-"grids of community packs; a rate inferred from rows and durations becomes the nearest one"
-RATE_TOLERANCE = 0.02
-"relative difference from one of them that still counts as it"
 CLIP_FRAMES = 16
-"frames of the clip behind one I3D row; if the stride is shorter, rows are moved to the middle of their clips"
+"frames of the clip behind one I3D row"
+TIMED = ("actionformer", "clip")
+"layouts of one file a video, whose rows may follow each video's own rate"
+SAMPLE = 256
+"files whose shapes are looked at to find a pack's form and rate"
+MODALITIES = ("rgb", "flow")
+WORDS = {"cbp": ("i3d", "tsp", "tsn", "c3d", "slowfast", "videomae"), "vlp": ("clip", "coca", "siglip", "blip")}
+"words in the names of folders by the kind of features in them"
+TOLD = "features.json"
+TOLD_EXPECTED = 'an object like {"fps": 25, "stride": 16, "kind": "cbp"}, kind being cbp or vlp'
 SUBSETS = ("train", "test", "val", "validation", "training")
 
 
@@ -48,10 +54,14 @@ class Source:
     size: int
     "bytes on disk"
     meta: dict[str, Any] = field(default_factory=dict)
-    fps: dict[str, float] = field(default_factory=dict)
-    "frames per second of the videos whose native rate is not the pack's"
     joint: tuple[str, ...] = ()
     "ids of the rows of a joint file"
+
+    def __post_init__(self) -> None:
+        self.notes: list[str] = []
+        self.videos: dict[str, Video] = {}
+        self.form, self.cut = Form({}), 0
+        self.timing: Timing | None = None
 
     def feed(self, add: Add) -> dict[str, Token]:
         """Hand every video's features to ``add``, one at a time; returns its token for each, by id."""
@@ -62,48 +72,50 @@ class Source:
                 raise UnreadableError(f"{self.path}: expected {expected}, but it holds {len(rows)}; {REMEDY}")
             tokens = [row if isinstance(row, (Kept, Fault)) else Fault("holds no array") for row in rows]
             return dict(zip(self.joint, tokens, strict=True))
-        return {key: self._read(key, add) for key in self.files}
+        both = self.layout == "cola" or any(len(files) > 1 for files in self.files.values())
+        self.cut = 0
+        found = {key: self._read(key, both, add) for key in self.files}
+        if self.cut:
+            self.notes.append(
+                f"{self.cut} videos have one row less of one of RGB and flow: the other's last row is cut"
+            )
+        return found
 
-    def _read(self, key: str, add: Add) -> Token:
+    def _read(self, key: str, both: bool, add: Add) -> Token:
         try:
-            parts = [read_array(Path(p), "a float array (snippets, width)", REMEDY, "f") for p in self.files[key]]
+            parts = [self.form.rows(read_form(Path(path))) for path in self.files[key]]
         except UnreadableError as error:
             return Fault(str(error))
-        if len(parts) == 1 and self.layout == "cola":
+        if len(parts) == 1 and both:
             return Fault("has only one of its two modalities, RGB and flow")
-        if any(part.ndim != 2 or len(part) != len(parts[0]) for part in parts):
+        least = min(map(len, parts))
+        if len(parts) > 1 and (any(part.ndim != 2 for part in parts) or max(map(len, parts)) > least + 1):
             return Fault(f"has the shapes {[part.shape for part in parts]}, which do not fit side by side")
-        return add(self._placed(key, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)))
+        self.cut += len(parts) > 1 and max(map(len, parts)) > least
+        rows = parts[0] if len(parts) == 1 else np.concatenate([part[:least] for part in parts], axis=1)
+        timed = self.timing is not None and rows.ndim == 2 and len(rows) > 0
+        return add(self.timing.placed(rows, self.videos.get(key)) if timed else rows)  # type: ignore[union-attr]
 
-    def _placed(self, key: str, rows: np.ndarray) -> np.ndarray:
-        """Rows of overlapping clips at the middle of their clips, at the pack's rate."""
-        grid = self.grid if self.layout == "actionformer" and len(rows) else None
-        if grid is None or not 1 < grid.stride < CLIP_FRAMES:
-            return rows
-        lead = round((CLIP_FRAMES - grid.stride) / 2 / grid.stride)
-        rows = np.concatenate([np.repeat(rows[:1], lead, axis=0), rows])
-        if key not in self.fps:
-            return rows
-        native = Grid(self.fps[key], grid.stride)
-        return resampled(rows, native, grid, grid.count(native.step * len(rows))).astype(rows.dtype)
+    def look(self) -> None:
+        """Find form and timing from the shapes of up to :data:`SAMPLE` of its arrays.
 
-    def infer_grid(self, durations: dict[str, float]) -> str:
-        """Set the grid that fits rows and ``durations`` (s, by id); a remark on a rare rate. ValueError for none."""
-        rates = []
-        for key in (key for key, duration in durations.items() if duration > 0):
-            with suppress(ValueError, IndexError), open(self.files[key][0], "rb") as file:
-                rates.append(header(file)[0][0] / durations[key])
-        if not rates:
-            raise ValueError(
-                f"{self.path}: expected rows whose rate follows from the videos' durations, but no duration is known;"
-                " give fps and stride, or annotations with durations"
-            )
-        rate = float(np.median(rates))
-        self.grid = min(RATES, key=lambda grid: abs(math.log(rate * grid.step)))
-        if abs(rate * self.grid.step - 1) <= RATE_TOLERANCE:
-            return ""
-        self.grid = Grid(rate, 1)
-        return f"its rate, {rate:.3f} rows a second, is none of those in use; give fps and stride if known"
+        Raises:
+            ValueError: it has no rate of its own, and none follows from rows and durations.
+        """
+        shapes = dict[str, tuple[int, ...]]()
+        for key in list(self.files)[:: max(1, len(self.files) // SAMPLE)] if not self.joint else ():
+            with suppress(UnreadableError, OSError):
+                shapes[key] = shape_of(Path(self.files[key][0]))
+        self.form = form_of(list(shapes.values()))
+        self.notes = list(self.form.notes)
+        if self.layout in TIMED:
+            rows = {key: self.form.snippets(shape) for key, shape in shapes.items()}
+            try:
+                self.timing = timing(rows, self.videos, CLIP_FRAMES if self.kind == "cbp" else 1, self.grid)
+            except ValueError as error:
+                raise ValueError(f"{self.path}: {error}") from None
+            self.grid = self.timing.grid
+            self.notes += [self.timing.note] if self.timing.note else []
 
 
 def found_packs(root: str | Path, dataset: str, kind: str, annotations: Annotations) -> Iterator[Source]:
@@ -114,9 +126,26 @@ def found_packs(root: str | Path, dataset: str, kind: str, annotations: Annotati
     for find in (_joint, _two_stream, _per_video) if kind == "cbp" else (_ours, _clip):
         for source in (source for folder in folders for source in find(folder, annotations)):
             place = source.path.resolve()
+            if (told := _told(source.path)) and told.get("kind", kind) != kind:
+                continue
+            if told and "fps" in told:
+                source.grid = Grid(told["fps"], told.get("stride", 1))
             if place not in seen and not of_another(source.path, annotations.dataset):
                 seen.add(place)
                 yield source
+
+
+def given_grid(fps: float, stride: float, kind: str) -> Grid | None:
+    """The grid of ``fps`` and ``stride`` as somebody gives them, 0 where they do not; None without fps.
+
+    Raises:
+        ValueError: a stride without fps, no rate, or an unknown kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of features {kind!r}; choose one of {', '.join(KINDS)}")
+    if stride and not fps:
+        raise ValueError(f"a stride of {stride:g} frames needs the frames per second, got none; give fps too")
+    return Grid(fps, stride or {"cbp": CLIP_FRAMES, "vlp": 1}[kind]) if fps else None
 
 
 LOOKED_FOR = {
@@ -151,17 +180,15 @@ def _joint(folder: Path, annotations: Annotations) -> Iterator[Source]:
 def _two_stream(folder: Path, annotations: Annotations) -> Iterator[Source]:
     """CoLA / BaS-Net: a folder per subset and modality, one file a video in each."""
     for top in (folder, folder / "features"):
-        streams = [top / subset / modality for subset in SUBSETS for modality in ("rgb", "flow")]
+        streams = [top / subset / modality for subset in SUBSETS for modality in MODALITIES]
         if any(stream.is_dir() for stream in streams):
             yield _files("cbp", "cola", top, get_dataset(annotations.dataset).grid, streams)
 
 
 def _per_video(folder: Path, annotations: Annotations) -> Iterator[Source]:
-    """ActionFormer / OpenTAD: one joint file a video; THUMOS14's follow the native rate of each video."""
-    videos = annotations.videos if get_dataset(annotations.dataset).native_rate else {}
-    for top in _named(folder, "i3d"):
-        fps = {name: v.fps for name, v in videos.items() if abs(v.fps / 30 - 1) > RATE_TOLERANCE}
-        yield replace(_files("cbp", "actionformer", top, None, [top]), fps=fps)
+    """ActionFormer / OpenTAD, and anybody's folder: one file a video, or one a modality."""
+    for top in _named(folder, "cbp"):
+        yield _files("cbp", "actionformer", top, None, _leaves(top))
 
 
 def _ours(folder: Path, annotations: Annotations) -> Iterator[Source]:
@@ -173,24 +200,61 @@ def _ours(folder: Path, annotations: Annotations) -> Iterator[Source]:
 
 def _clip(folder: Path, annotations: Annotations) -> Iterator[Source]:
     """CLIP features of other projects: flat, or a folder per subset; the rate is given or inferred."""
-    for top in _named(folder, "clip"):
-        parts = [top / subset for subset in SUBSETS if (top / subset).is_dir()] or [top]
-        yield _files("vlp", "clip", top, None, parts)
+    for top in _named(folder, "vlp"):
+        yield _files("vlp", "clip", top, None, _leaves(top))
 
 
-def _named(folder: Path, word: str) -> list[Path]:
-    """Folders with ``word`` in their names: ``folder`` itself, those in it and in its ``features/``."""
-    inside = [folder, *folder.glob("*/"), *folder.glob("features/*/")]
-    return [path for path in sorted(inside) if word in path.name.lower() and not (path / "meta.json").exists()]
+def _named(folder: Path, kind: str) -> list[Path]:
+    """Folders called after a kind of features, or told so: ``folder`` itself, those in it and in its ``features/``."""
+    inside = [path for path in (folder, *folder.glob("*/"), *folder.glob("features/*/")) if path.is_dir()]
+    words = [path for path in sorted(inside) if any(word in path.name.lower() for word in WORDS[kind])]
+    told = [path for path in sorted(inside) if path not in words and "kind" in _told(path)]
+    return [path for path in (*words, *told) if not (path / "meta.json").exists()]
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    """What ``features.json`` in a folder of features, or beside it, says: fps, stride and kind.
+
+    Raises:
+        ValueError: it says something else.
+    """
+    path = next((path for path in (folder / TOLD, folder.parent / TOLD) if path.is_file()), None)
+    if path is None:
+        return {}
+    told = read_json(path, TOLD_EXPECTED, "write it so")
+    with readable(path, TOLD_EXPECTED, "write it so"):
+        if not isinstance(told, dict) or set(told) - {"fps", "stride", "kind"}:
+            raise ValueError(f"it holds {told!r:.80}")
+        numbers = {name: float(told[name]) for name in ("fps", "stride") if told.get(name) is not None}
+        kind = {word: kind for kind, words in WORDS.items() for word in (kind, *words)}.get(
+            str(told.get("kind")).lower()
+        )
+        if "stride" in numbers and "fps" not in numbers:
+            raise ValueError("it has a stride and no fps")
+        if told.get("kind") is not None and kind is None:
+            raise ValueError(f"its kind is {told['kind']!r:.40}")
+        return {**numbers, **({"kind": kind} if kind else {})}
+
+
+def _leaves(top: Path) -> list[Path]:
+    """A folder and the folders of subsets and modalities in it."""
+    known = {*SUBSETS, *MODALITIES}
+    inside = [path for path in sorted(top.glob("*/")) if path.name.lower() in known]
+    return [top, *(leaf for path in inside for leaf in _leaves(path))]
 
 
 def _files(kind: str, layout: str, path: Path, grid: Grid | None, folders: list[Path]) -> Source:
-    """A pack of one file a video and folder; of the same name, they stand side by side."""
-    files: dict[str, tuple[str, ...]] = {}
+    """A pack of one file a video and folder; RGB and flow of the same name stand side by side."""
+    found: dict[str, dict[str, str]] = {}
     listed: list[tuple[str, int, int]] = []
     for folder in filter(Path.is_dir, folders):
-        for entry in sorted((e for e in os.scandir(folder) if e.name.endswith(".npy")), key=lambda e: e.name):
-            status, key = entry.stat(), entry.name[:-4]
-            files[key] = (*files.get(key, ()), entry.path)
+        modality = folder.name.lower() if folder.name.lower() in MODALITIES else ""
+        entries = (entry for entry in os.scandir(folder) if entry.name.lower().endswith(SUFFIXES))
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            status, (key, _, _) = entry.stat(), entry.name.rpartition(".")
+            named = re.fullmatch(r"(.+)[-_.](rgb|flow)", key, re.IGNORECASE) if layout != "vlp" else None
+            key, of = (named[1], named[2].lower()) if named else (key, modality)
+            found.setdefault(key, {}).setdefault(of, entry.path)
             listed.append((entry.path, status.st_size, status.st_mtime_ns))
+    files = {key: tuple(by[of] for of in sorted(by, reverse=True)) for key, by in found.items()}
     return Source(kind, layout, path, grid, files, stamp(listed), sum(size for _, size, _ in listed))

@@ -40,14 +40,23 @@ def unpickle(file: BinaryIO, on_array: OnArray | None = None) -> list[Any]:
     array = _run(file.read() if size < SMALL else file, on_array)
     if not isinstance(array, _Array) or not isinstance(array.value, list):
         raise ValueError("its pickle holds no object array")
+    return _plain(array, size)
+
+
+def unpickle_value(file: BinaryIO) -> Any:
+    """What any pickle of arrays, numbers, text, lists and dictionaries holds; errors as of :func:`unpickle`."""
+    return _plain(_run(file.read(), None), os.fstat(file.fileno()).st_size)
+
+
+def _plain(whole: Any, size: int) -> Any:
+    """``whole`` with its arrays unwrapped and its tuples as lists; shared parts become copies."""
     left = [size]
 
     def plain(value: Any, depth: int = 0) -> Any:
-        """``value`` with its arrays unwrapped and its tuples as lists; shared parts become copies."""
         if isinstance(value, _Array):
             value = value.value
         value = value.data if isinstance(value, _Long) else value
-        if not isinstance(value, (list, tuple, bytes, str)):
+        if not isinstance(value, (list, tuple, bytes, str, dict)):
             return value
         left[0] -= len(value)
         if left[0] < 0:  # a file of n bytes cannot honestly hold more than n bytes or values
@@ -56,9 +65,11 @@ def unpickle(file: BinaryIO, on_array: OnArray | None = None) -> list[Any]:
             raise ValueError(f"its lists are nested more than {MAX_DEPTH} deep, or contain themselves")
         if isinstance(value, (bytes, str)):
             return value
+        if isinstance(value, dict):
+            return {plain(key, MAX_DEPTH): plain(item, depth + 1) for key, item in value.items()}
         return [item if type(item) in _LEAVES else plain(item, depth + 1) for item in value]
 
-    return plain(array)
+    return plain(whole)
 
 
 @dataclass
@@ -158,6 +169,14 @@ def _run(source: bytes | BinaryIO, on_array: OnArray | None) -> Any:
             stack = []
         elif name == "EMPTY_LIST":
             stack.append([])
+        elif name == "EMPTY_DICT":
+            stack.append({})
+        elif name == "SETITEM":
+            value, key = stack.pop(), stack.pop()
+            stack[-1][_key(key)] = value
+        elif name == "SETITEMS":
+            items, stack = stack, marks.pop()
+            stack[-1].update(zip(map(_key, items[::2]), items[1::2], strict=True))
         elif name == "APPEND":
             item = stack.pop()
             stack[-1].append(item)
@@ -175,6 +194,13 @@ def _run(source: bytes | BinaryIO, on_array: OnArray | None) -> Any:
             _construct(stack, name, argument, on_array)
         value = argument = None  # frees the bytes of an array before the next one is read
     raise ValueError(f"its pickle takes more than {MAX_OPERATIONS} steps")
+
+
+def _key(value: Any) -> Any:
+    """A key of a dictionary: text or a number."""
+    if not isinstance(value, (str, bytes, int, float)):
+        raise ValueError("its pickle holds a dictionary whose keys are no names")
+    return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
 def _construct(stack: list[Any], opcode: str, argument: Any, on_array: OnArray | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.method.config import Config
 from wtal_lib.settings import replaced, require_known
 
@@ -52,9 +53,10 @@ def preset(name: str, dataset: str = "thumos14", profile: str = "quick", seed: i
     Raises:
         ValueError: an unknown preset, dataset, profile or field, with the list of those there are.
     """
+    known = get_dataset(dataset)
     fields: dict[str, object] = {}
-    tables = {"dataset": (dataset, DATASET_FIELDS), "profile": (profile, PROFILE_FIELDS), "preset": (name, PRESETS)}
+    tables = {"dataset": (known.model, DATASET_FIELDS), "profile": (profile, PROFILE_FIELDS), "preset": (name, PRESETS)}
     for what, (key, table) in tables.items():
         require_known(key, table, what)
         fields |= table[key]
-    return replaced(Config(dataset=dataset, preset=name, seed=seed), **{**fields, **changes})
+    return replaced(Config(dataset=known.name, preset=name, seed=seed), **{**fields, **changes})

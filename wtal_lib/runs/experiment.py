@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from wtal_lib.data.annotations import ground_truth
+from wtal_lib.data.annotations import earned_name, ground_truth
 from wtal_lib.data.batches import Batches
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import GroundTruth
@@ -70,9 +70,7 @@ class Experiment:
         self._truth: dict[str, np.ndarray] = {}
 
     def text(self) -> torch.nn.Module:
-        """Class rows: the pack's own, fixed or with a residual, or learnt prompts; ValueError where it lacks them."""
-        if self.vlp.text is None:
-            raise ValueError(f"the VLP pack {self.vlp.path} has no text.npy; extract one with `wtal extract`")
+        """Class rows: fixed, with a learnable residual, or learnt prompts; ValueError where these lack a text tower."""
         if self.config.prompts != "context":
             return text.TextResidual(self._rows()).requires_grad_(self.config.prompts != "fixed")
         if self.vlp.meta.get("simulated"):
@@ -84,7 +82,17 @@ class Experiment:
         return models.Vanilla(self._rows(), self.logit_scale).to(self.device)
 
     def _rows(self) -> torch.Tensor:
-        return torch.from_numpy(np.array(self.vlp.text, dtype=np.float32))
+        """Text rows (c, e); for a pack without any, each class's mean embedding beside the mean over all classes."""
+        if self.vlp.text is not None:
+            return torch.from_numpy(np.array(self.vlp.text, dtype=np.float32))
+        names = self.batches.training
+        mean_be = np.stack([self.vlp[name].mean(axis=0, dtype=np.float64) for name in names])
+        label_bc = np.zeros((len(names), len(self.batches.classes)))
+        for b, name in enumerate(names):
+            label_bc[b, self.batches.labelled(name)] = 1
+        row_ce = label_bc.T @ (mean_be - mean_be.mean(axis=0)) / label_bc.sum(axis=0).clip(min=1)[:, None]
+        row_ce /= np.linalg.norm(row_ce, axis=1, keepdims=True).clip(min=1e-9)
+        return torch.from_numpy(row_ce.astype(np.float32))
 
     def snippet_truth(self, name: str) -> np.ndarray:
         """A video's ground truth on its snippets, (t, c) bool: to look at, and for the supervised bound."""
@@ -137,8 +145,9 @@ class Experiment:
             "source": data.place,
             "structure": data.structure,
             "uses_snippet_labels": config.training.supervised,
-            "headline": {"protocol": self.protocol.name, "branch": branch},
+            "headline": {"protocol": earned_name(self.protocol, len(self.truth.videos)), "branch": branch},
             "data": {"fingerprint": data.fingerprint, "simulator": data.world and to_dict(data.world.config)},
+            "text_rows": "the pack's own" if self.vlp.text is not None else "class means of the training videos",
             "missing": {"training": self.batches.missing, "test": self.missing},
             "device": self.device,
             "precision": config.training.precision,

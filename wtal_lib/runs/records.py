@@ -39,9 +39,9 @@ def cache_root() -> Path:
 
 
 def seen_from(given: str, root: Path) -> Path:
-    """The folder ``given``, where it exists seen from the working directory or else from ``root``; else the former."""
+    """The path ``given``, where it exists seen from the working directory or else from ``root``; else the former."""
     places = [place / Path(given).expanduser() for place in (Path.cwd(), root)]
-    return next((place for place in places if place.is_dir()), places[0])
+    return next((place for place in places if place.exists()), places[0])
 
 
 def require_writable(folder: Path, remedy: str = "give another folder as `results`") -> None:

@@ -10,7 +10,9 @@ from typing import Literal
 
 from wtal_lib.data.annotations import Annotations, data_root, find_annotations
 from wtal_lib.data.datasets import get_dataset
-from wtal_lib.data.features import Pack, find_pack, marked
+from wtal_lib.data.features import Pack, find_pack, ill_fitting, marked
+from wtal_lib.data.packs import given_grid
+from wtal_lib.data.segments import Grid
 from wtal_lib.settings import digest, require_known
 from wtal_lib.simulate.knobs import difficulty
 from wtal_lib.simulate.packs import SimulatedPack, World, simulate
@@ -74,6 +76,20 @@ class Spec:
     "seed of the simulated world; one world serves all seeds of a run, as one dataset does"
     setting: str = "middle"
     "difficulty of the simulated world"
+    fps: float = 0.0
+    "frames per second of the pack of ``kind``; 0 where its files tell"
+    stride: float = 0.0
+    "its frames from row to row; 0 for 16 (cbp) or 1 (vlp)"
+    kind: str = "cbp"
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid that was given for the pack of ``kind``.
+
+        Raises:
+            ValueError: a stride without fps, or an unknown kind.
+        """
+        return given_grid(self.fps, self.stride, self.kind)
 
 
 def open_data(spec: Spec, needs: Sequence[str] = ("cbp", "vlp")) -> Data:
@@ -87,7 +103,7 @@ def open_data(spec: Spec, needs: Sequence[str] = ("cbp", "vlp")) -> Data:
     dataset, root = get_dataset(spec.dataset).name, data_root(spec.root or None)
     if spec.root and not root.is_dir():
         raise FileNotFoundError(f"data root {root} is not a folder; give the one that holds {dataset}/, or none")
-    found, packs, missing = _look(root, dataset)
+    found, packs, missing = _look(root, dataset, spec)
     whole = found is not None and set(needs) <= set(packs)
     ours = [kind for kind in needs if kind in packs and marked(packs[kind])]
     real = whole and not ours and not marked(found)
@@ -101,17 +117,27 @@ def open_data(spec: Spec, needs: Sequence[str] = ("cbp", "vlp")) -> Data:
     return Data(dataset, kind, found, found, packs.get("cbp"), packs.get("vlp"), None, missing)
 
 
-def _look(root: Path, dataset: str) -> tuple[Annotations | None, dict[str, Pack], dict[str, str]]:
-    """Annotations and packs on this disk, and why the others were not found; what is found but broken is an error."""
+def _look(root: Path, dataset: str, spec: Spec) -> tuple[Annotations | None, dict[str, Pack], dict[str, str]]:
+    """Annotations and packs on this disk, and why the others were not found.
+
+    What is found but broken is an error, except packs of a source that needs none.
+    """
     packs, missing = dict[str, Pack](), dict[str, str]()
     try:
         found = find_annotations(root, dataset)
     except FileNotFoundError as error:
         return None, packs, {"annotations": str(error)}
     for kind in ("cbp", "vlp"):
+        grid = spec.grid if kind == spec.kind else None
+        given = {"fps": grid.fps, "stride": grid.stride} if grid else {}
         try:
-            packs[kind] = find_pack(root, dataset, kind, found)
-        except FileNotFoundError as error:
+            packs[kind] = find_pack(root, dataset, kind, found, **given)  # type: ignore[arg-type]
+            if why := ill_fitting(packs[kind], found):
+                del packs[kind]
+                raise ValueError(why)
+        except (FileNotFoundError, ValueError) as error:
+            if isinstance(error, ValueError) and spec.source != "simulated":
+                raise
             missing[kind] = str(error)
     return found, packs, missing
 

@@ -19,7 +19,8 @@ import yaml
 from filelock import Timeout
 
 from wtal_lib.data.annotations import data_root
-from wtal_lib.data.files import replacing
+from wtal_lib.data.datasets import get_dataset
+from wtal_lib.data.files import read_text, replacing
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import preset
 from wtal_lib.parallel import Failure, Progress, completed
@@ -214,6 +215,9 @@ GRID: dict[str, tuple[Any, Any]] = {
     "seeds": (list[int], [0]),
     "settings": (list[str], ["middle"]),
     "changes": (list[dict], [{}]),
+    "fps": (float, 0.0),
+    "stride": (float, 0.0),
+    "kind": (str, "cbp"),
 }
 "Keys of a grid: kind and default. ``changes`` are fields to replace, as ``pseudo_labels.foreground_above: 0.8``"
 
@@ -233,10 +237,12 @@ def grid(values: Mapping[str, Any]) -> list[Task]:
             raise ValueError(f"{key} must name at least one, got an empty list")
     for setting in given["settings"]:
         require_known(setting, [*DIFFICULTIES, DRAWN], "setting")
-    dataset, source, root, profile, world, presets, seeds, settings = given.values()
+    dataset, source, root, profile, world, presets, seeds, settings, *rate = given.values()
+    dataset = get_dataset(dataset).given
+    place = dataset, source, root, profile, world
     fields = [{str(field): value for field, value in change.items()} for change in changes]
     return [
-        Task(preset(name, dataset, profile, seed, **change), Spec(dataset, source, root, profile, world, setting))
+        Task(preset(name, dataset, profile, seed, **change), Spec(*place, setting, *rate))
         for setting, name, change, seed in itertools.product(settings, presets, fields, seeds)
     ]
 
@@ -246,7 +252,7 @@ def read_grid(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no grid at {path}; give a YAML file of {', '.join(GRID)}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):

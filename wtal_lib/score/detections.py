@@ -3,42 +3,48 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
-import re
 import reprlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from wtal_lib.data.annotations import Annotations
-from wtal_lib.data.datasets import prompt_name
-from wtal_lib.data.files import UnreadableError, read_json, readable, replacing
+from wtal_lib.data.database import KEYS, first
+from wtal_lib.data.datasets import get_dataset, letters
+from wtal_lib.data.files import UnreadableError, read_json, read_text, readable, replacing
 from wtal_lib.data.segments import Detections
+from wtal_lib.data.unpickle import unpickle_value
 
 EXPECTED = '{"results": {VIDEO: [{"label": CLASS, "score": NUMBER, "segment": [START, STOP]}, ...]}}, seconds'
 REMEDY = "give a json file in ActivityNet's result format"
 
 
 def read_detections(path: str | Path, annotations: Annotations) -> Detections:
-    """The detections of a json file, in the names of ``annotations``; names it does not know are kept as they are.
+    """The detections of a file, in the names of ``annotations``; names it does not know are kept as they are.
 
-    Videos may also be named by their YouTube id and with ActivityNet's ``v_`` before it. Classes are recognised in any
-    case and spacing, corrected spelling included, or as a number: the index into the class list, with a warning.
-    ``classes`` are those of the annotations, then the unknown ones. Raises FileNotFoundError: there is no such file;
-    ValueError: not such a file, or a score or a segment that :func:`checked` refuses.
+    The file is json (``.gz`` too) in ActivityNet's result format, or a table of columns (video, label, score, start,
+    end) as json, csv or pickle. Videos may also be named by their YouTube id and with ActivityNet's ``v_`` before it.
+    Classes are recognised in any case and spacing, corrected spelling included, or as a number: an index into the class
+    list, from 0 or from 1 as the ground truth fits, with a warning. ``classes`` are those of the annotations, then
+    unknown ones. Raises FileNotFoundError: there is no such file; ValueError: not such a file, or a score or a segment
+    that :func:`checked` refuses.
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected detections, but there is no such file; {REMEDY}")
-    if path.suffix == ".gz":  # as sweeps keep them
-        with readable(path, EXPECTED, REMEDY), gzip.open(path) as file:
-            content = json.load(file)
-    else:
-        content = read_json(path, EXPECTED, REMEDY)
+        what = "that is a folder" if path.is_dir() else "there is no such file"
+        raise FileNotFoundError(f"{path}: expected detections, but {what}; {REMEDY}")
+    content = _content(path)
     results: Any = content.get("results", content) if isinstance(content, dict) else content
+    if isinstance(results, dict) and (table := _columns(results)):
+        results = {}
+        for video, *row in zip(*table, strict=True):
+            results.setdefault(str(video), []).append(dict(zip(("label", "score", "start", "stop"), row, strict=True)))
     if not isinstance(results, dict) or not all(isinstance(rows, list) for rows in results.values()):
         raise UnreadableError(f"{path}: expected {EXPECTED}, got {reprlib.repr(content)}; {REMEDY}")
     own = {video.youtube_id.removeprefix("v_"): name for name, video in annotations.videos.items() if video.youtube_id}
@@ -49,15 +55,51 @@ def read_detections(path: str | Path, annotations: Annotations) -> Detections:
     try:
         for video, rows in results.items():
             for row in rows:
-                label, (start, stop) = labels.setdefault(row["label"], len(labels)), map(float, row["segment"])
-                values.append((index[names[video]], label, float(row["score"]), start, stop))
-    except (KeyError, TypeError, ValueError, OverflowError):
-        got = f"{json.dumps(row)[:200]} for {video}"
+                start, stop = row.get("segment") or (first(row, "start"), first(row, "stop"))
+                score, label = row["score"], first(row, "label")
+                score = score[0] if isinstance(score, list) and len(score) == 1 else score
+                at = labels.setdefault(int(label) if isinstance(label, float) else label, len(labels))
+                values.append((index[names[video]], at, float(score), float(start), float(stop)))
+                if label is None:
+                    raise KeyError("label")
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+        got = f"{json.dumps(row, default=str)[:200]} for {video}"
         raise UnreadableError(f"{path}: expected {EXPECTED}, got {got}; {REMEDY}") from None
-    label_c, classes = _label_indices(labels, annotations)
     value_n5 = np.array(values, dtype=np.float64).reshape(-1, 5)
     video_n, label_n = value_n5[:, :2].astype(np.int64).T
+    label_c, classes = _label_indices(labels, annotations, label_n, [tuple(index)[at] for at in video_n])
     return checked(Detections(video_n, label_c[label_n], value_n5[:, 3:], value_n5[:, 2], tuple(index), classes))
+
+
+def _content(path: Path) -> Any:
+    """What a file of detections holds, as plain values: json, a csv table or a pickle of plain columns."""
+    if path.suffix.lower() == ".csv":
+        with readable(path, EXPECTED, REMEDY):
+            return pd.read_csv(io.StringIO(read_text(path))).to_dict("list")
+    if path.suffix == ".gz":  # as sweeps keep them
+        with readable(path, EXPECTED, REMEDY), gzip.open(path) as file:
+            return json.load(file)
+    if path.suffix.lower() in (".pkl", ".pickle"):
+        with readable(path, EXPECTED, REMEDY), open(path, "rb") as file:
+            return unpickle_value(file)
+    return read_json(path, EXPECTED, REMEDY)
+
+
+COLUMNS = {"video": ("video-id", "video_id", "video", "video_name", "name"), "score": ("score", "scores", "confidence")}
+"what the columns of a table of detections are called, beside those of annotations"
+
+
+def _columns(results: dict[str, Any]) -> list[list[Any]]:
+    """Columns video, label, score, start and stop, equally long; empty for what is no table of columns."""
+    named = {**{kind: KEYS[kind] for kind in ("label", "start", "stop")}, **COLUMNS}
+    found = [
+        next((results[key] for key in named[kind] if key in results), None)
+        for kind in ("video", "label", "score", "start", "stop")
+    ]
+    columns = [one.tolist() if isinstance(one, np.ndarray) else one for one in found]
+    if not all(isinstance(one, list) for one in columns):
+        return []
+    return columns if len({len(one) for one in columns}) == 1 else []  # type: ignore[arg-type, return-value]
 
 
 def find_detections(annotations: Annotations) -> Path | None:
@@ -106,25 +148,45 @@ def checked(detections: Detections) -> Detections:
     return detections
 
 
-def _label_indices(labels: Iterable[Any], annotations: Annotations) -> tuple[np.ndarray, tuple[str, ...]]:
+def _label_indices(
+    labels: Iterable[Any], annotations: Annotations, label_n: np.ndarray, video_n: Sequence[str]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Class index of every label, and the classes: those of the annotations, then the unknown ones."""
-    classes, found, numbers = list(annotations.classes), [], []
-    index = {_letters(prompt_name(name)): at for at, name in enumerate(classes)}
-    index |= {_letters(name): at for at, name in enumerate(classes)}
-    for text in map(str, labels):
-        if _letters(text) not in index and text.isdecimal() and int(text) < len(annotations.classes):
-            numbers.append(f"{text} is {classes[int(text)]}")
-            found.append(int(text))
+    classes, found, known = list(annotations.classes), [], get_dataset(annotations.dataset)
+    index = {letters(name): at for at, name in enumerate(classes)}
+    texts = [str(label) for label in labels]
+    numbers = {text: int(text) for text in texts if text.isdecimal() and letters(text) not in index}
+    base = 0
+    if numbers and set(numbers.values()) <= set(range(len(classes) + 1)):
+        base = _first_id(numbers, texts, annotations, label_n, video_n)
+        last = max(numbers, key=lambda text: numbers[text])
+        named = f"{last} is {classes[numbers[last] - base]}"
+        message = f"labels given as numbers are taken as indices into the class list from {base}: {named}"
+        warnings.warn(message, stacklevel=3)
+    else:
+        numbers = {}
+    for text in texts:
+        if text in numbers:
+            found.append(numbers[text] - base)
             continue
-        found.append(index.setdefault(_letters(text) or text, len(classes)))
+        name = letters(known.official(text) or text) or text
+        found.append(index.setdefault(name, len(classes)))
         if found[-1] == len(classes):
             classes.append(text)
-    if numbers:
-        message = f"labels given as numbers are taken as indices into the class list from 0: {numbers[0]}"
-        warnings.warn(message, stacklevel=3)
     return np.array(found, dtype=np.int64), tuple(classes)
 
 
-def _letters(name: str) -> str:
-    """The letters and digits of a name, in lower case."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+def _first_id(
+    numbers: dict[str, int], texts: list[str], annotations: Annotations, label_n: np.ndarray, video_n: Sequence[str]
+) -> int:
+    """The id of the first class, 0 or 1: by the ids that occur, else by which names more classes of the videos."""
+    if 0 in numbers.values() or len(annotations.classes) in numbers.values():
+        return 0 if 0 in numbers.values() else 1
+    fits = []
+    for base in (0, 1):
+        pairs = {(video, texts[at]) for video, at in zip(video_n, label_n.tolist(), strict=True)}
+        own = {video: annotations.videos[video].instance_labels for video, _ in pairs if video in annotations.videos}
+        fits.append(
+            sum(annotations.classes[numbers[text] - base] in own.get(v, ()) for v, text in pairs if text in numbers)
+        )
+    return int(fits[1] > fits[0])

@@ -18,11 +18,6 @@ from wtal_lib.score.metrics import average_precision, match, on_grid
 
 KINDS = ("true positive", "double detection", "wrong class", "bad localization", "confusion", "background")
 "Verdicts on a detection, by code; -1 for one that the protocol does not score"
-BINS: dict[str, dict[str, tuple[float, ...]]] = {
-    "thumos14": {"length": (3, 6, 12, 18), "instances": (1, 40, 80), "coverage": (0.02, 0.04, 0.06, 0.08)},
-    "activitynet12": {"length": (30, 60, 120, 180), "instances": (1, 4, 8), "coverage": (0.2, 0.4, 0.6, 0.8)},
-}
-"Inner edges of DETAD's bins, each in the bin below: seconds, instances of the class in the video, share of the video"
 
 
 def error_kinds(

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from wtal_lib.data.annotations import Annotations, annotations_from, ground_truth
-from wtal_lib.data.datasets import DATASETS, Protocol, get_dataset, protocol
+from wtal_lib.data.annotations import Annotations, annotations_from, earned_name, ground_truth
+from wtal_lib.data.datasets import DATASETS, PROTOCOLS, Protocol, get_dataset, protocol
 from wtal_lib.data.segments import Detections, GroundTruth
+from wtal_lib.data.units import BEYOND, likely_unit
 from wtal_lib.score.detections import checked, read_detections
 from wtal_lib.score.matching import EqualTiou, ratio
 from wtal_lib.score.metrics import Matching, match
@@ -30,23 +31,39 @@ def score_file(
     protocols: Sequence[str] = (),
     *,
     bootstrap: int = 0,
+    allow_missing: bool = False,
     equal_tiou: EqualTiou = "latest",
 ) -> dict[str, Any]:
     """The :func:`report` on a file of detections, with the file's name and the warnings of reading it.
 
-    Without a ``dataset`` it is the protocols' own, else the one whose annotations are found and name most videos.
-    Raises FileNotFoundError: no such detections or annotations; ValueError: as :func:`report`, or one of the files is
-    not what it should be.
+    Without a ``dataset`` it is the protocols' own, else the one whose annotations are found and name most videos, else
+    somebody's own, which the annotations are themselves. Raises FileNotFoundError: no such detections or annotations;
+    ValueError: as :func:`report`, or one of the files is not what it should be.
     """
-    datasets = [dataset] if dataset else sorted({protocol(name).dataset for name in protocols}) or DATASETS
-    found = _accepted(datasets, partial(annotations_from, annotation_path))
+    datasets = [dataset] if dataset else sorted({_dataset_of(name) for name in protocols} - {""}) or DATASETS
+    found = _accepted([*datasets, *([] if dataset else [annotation_path])], partial(_annotations, annotation_path))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         tables = [(read_detections(path, annotations), annotations) for annotations in found.values()]
     detections, annotations = max(tables, key=lambda pair: len(pair[1].videos.keys() & set(pair[0].videos)))
-    scores = report(detections, annotations, protocols, bootstrap=bootstrap, equal_tiou=equal_tiou)
+    options: Any = {"bootstrap": bootstrap, "allow_missing": allow_missing, "equal_tiou": equal_tiou}
+    scores = report(detections, annotations, protocols, **options)
     raised = dict.fromkeys(str(one.message) for one in caught)
     return {"file": str(path), **scores, "warnings": [*raised, *scores["warnings"]]}
+
+
+def _dataset_of(name: str) -> str:
+    """The built-in dataset of a protocol; empty for what is none's."""
+    return PROTOCOLS[plain].dataset if (plain := name.partition(" (")[0]) in PROTOCOLS else ""
+
+
+def _annotations(path: str | Path, dataset: str | Path) -> Annotations:
+    """Annotations of a dataset; of somebody's own, given by ``path`` itself, where they are no built-in one's."""
+    known = get_dataset(dataset)
+    shares = [sum(map(bool, map(one.official, known.classes))) / len(known.classes) for one in DATASETS.values()]
+    if dataset == path and max(shares) > 0.5:
+        raise ValueError(f"{path}: most of its classes are those of a built-in dataset; mend the others")
+    return annotations_from(path, known.name)
 
 
 def report(
@@ -56,6 +73,7 @@ def report(
     *,
     bootstrap: int = 0,
     seed: int = 0,
+    allow_missing: bool = False,
     equal_tiou: EqualTiou = "latest",
 ) -> dict[str, Any]:
     """Scores under each protocol, as plain JSON values; every score is a fraction, None for a class without instances.
@@ -66,9 +84,10 @@ def report(
     classes, or touching an ambiguous segment. Test videos without detections are misses. Without ``protocols`` (names
     or records) there are all that the annotations can be scored under. With a ``bootstrap``, a protocol also has
     ``interval``: the central 95 % of ``map`` and of ``means`` over as many resamplings of its videos, drawn with
-    ``seed``. ``equal_tiou``: the rule for instances of equal tIoU, see :mod:`wtal_lib.score.metrics`. Raises
-    ValueError: a score or segment that is no finite number, a reversed segment, an unknown protocol or one that these
-    annotations do not fit, or a negative ``bootstrap``.
+    ``seed``. A protocol of whose videos the annotations lack some has their number in its name, and a warning unless
+    ``allow_missing``. ``equal_tiou``: the rule for instances of equal tIoU, see :mod:`wtal_lib.score.metrics`. Raises
+    ValueError: a score or segment that is no finite number, a reversed segment, times that are no seconds, an unknown
+    protocol or one that these annotations do not fit, or a negative ``bootstrap``.
     """
     if bootstrap < 0:
         raise ValueError(f"bootstrap must be a number of resamplings, 0 for none, got {bootstrap}")
@@ -79,7 +98,9 @@ def report(
     else:
         truths = _accepted(get_dataset(annotations.dataset).protocols, partial(ground_truth, annotations))
     matchings = _matchings(detections, truths, equal_tiou)
-    scores = {one.name: _scores(found, one, len(detections), bootstrap, seed) for one, found in matchings.items()}
+    require_seconds(detections, annotations, next(iter(truths.values())))
+    earned = {one: earned_name(one, len(truth.videos)) for one, truth in truths.items()}
+    scores = {earned[one]: _scores(found, one, len(detections), bootstrap, seed) for one, found in matchings.items()}
     videos = _unknown(detections.videos, annotations.videos, detections.video_n)
     classes = _unknown(detections.classes, annotations.classes, detections.label_n)
     raised = [
@@ -89,7 +110,8 @@ def report(
         if (names := found["names"])
     ]
     raised += _coverage_warnings(detections, annotations, next(iter(matchings.values())))
-    raised += _unit_warnings(detections, annotations)
+    if not allow_missing and (short := [name for one, name in earned.items() if name != one.name]):
+        raised.append(f"the annotations lack videos of the protocol: {', '.join(short)}")
     head = {"dataset": annotations.dataset, "detections": len(detections), "protocols": scores}
     return {**head, "unknown_videos": videos, "unknown_classes": classes, "warnings": raised}
 
@@ -176,25 +198,39 @@ def _coverage_warnings(detections: Detections, annotations: Annotations, matchin
     return found
 
 
-def _unit_warnings(detections: Detections, annotations: Annotations) -> list[str]:
-    """A likely mistake of unit, from the latest detection of each video and the video's duration."""
+UNITS = {"frames": (25.0, 30.0, 24.0, 10.0), "snippets": (25 / 16,), "milliseconds": (1000.0,)}
+"Units that are taken for seconds, and how many of them there may be in a second"
+
+
+def require_seconds(detections: Detections, annotations: Annotations, truth: GroundTruth) -> None:
+    """Refuse detections whose times are likely no seconds: by durations or, where none is known, by the instances.
+
+    Without durations another unit is tried where detections reach beyond the last instances: it is likely if more than
+    twice as many instances are found by it.
+
+    Raises:
+        ValueError: with the likely unit.
+    """
     latest_b = np.full(len(detections.videos), -np.inf)
     np.maximum.at(latest_b, detections.video_n, detections.segment_n2[:, 1])
     videos = [annotations.videos.get(name) for name in detections.videos]
-    duration_b = np.array([video.duration if video else np.nan for video in videos])
-    use = np.isfinite(duration_b) & (duration_b > 0) & np.isfinite(latest_b)
-    latest, duration, advice = latest_b[use], duration_b[use], "segments must be seconds"
-    if (latest > 1.1 * duration).sum() > len(latest) / 2:
-        times = float(np.median(latest / duration))
-        unit = "frames" if times > 5 else "snippets"
-        beyond = f"most videos have detections beyond their end, by a factor of {times:.3g}"
-        return [f"{beyond}: {advice}, are these {unit}?"]
-    for top, unit, least in ((1, "fractions", 2), (100, "percents", 110)):
-        longer = latest[duration > least]
-        if len(longer) > 2 and 0.9 * top < longer.max() <= latest.max() <= top * (1 + 1e-6):
-            middle = f"in videos of {np.median(duration):.0f} s"
-            return [f"no detection ends after {top}, {middle}: {advice}, are these {unit} of the duration?"]
-    return []
+    unit, why = likely_unit(latest_b, np.array([video.duration if video else np.nan for video in videos]))
+    if not any(video and np.isfinite(video.duration) for video in videos):
+        reach_b = np.array([video.segments.max(initial=0.0) if video else 0.0 for video in videos])
+        use_b = (reach_b > 0) & np.isfinite(latest_b)
+        if use_b.any() and np.median(latest_b[use_b] / reach_b[use_b]) > BEYOND:
+
+            def found(many: float) -> int:
+                scaled = replace(detections, segment_n2=detections.segment_n2 / many)
+                matching = match(scaled, truth, [0.5])
+                return int((matching.rank_km < len(matching.row_n)).sum())
+
+            hits = {name: max(map(found, many)) for name, many in UNITS.items()}
+            best = max(hits, key=lambda name: hits[name])
+            if hits[best] > 2 * found(1.0):
+                unit, why = best, f"read so they find {hits[best]} of {len(truth)} instances at tIoU 0.5"
+    if unit:
+        raise ValueError(f"detections must be in seconds, these are likely {unit}: {why}; divide them first")
 
 
 def as_text(found: dict[str, Any]) -> str:

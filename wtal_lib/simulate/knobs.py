@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from wtal_lib.data.datasets import get_dataset
 from wtal_lib.settings import Positive, PositiveInt, Share, check, replaced, require_known
 
 
@@ -118,7 +119,7 @@ class Simulator:
 
     def __post_init__(self) -> None:
         check(self)
-        require_known(self.dataset, self.size.videos, "dataset")
+        get_dataset(self.dataset)
         if not 0 < self.phase_share < 0.5:
             raise ValueError(f"phase_share must lie between 0 and 0.5, got {self.phase_share}: the peak needs the rest")
 
@@ -126,6 +127,11 @@ class Simulator:
     def size(self) -> Size:
         """Widths and numbers of videos of the profile."""
         return SIZES[self.profile]
+
+    @property
+    def videos(self) -> tuple[int, int]:
+        """Training and test videos at most, as of the dataset that this one is like."""
+        return self.size.videos[get_dataset(self.dataset).model]
 
 
 RANGES: dict[str, tuple[float, float]] = {

@@ -29,7 +29,7 @@ from wtal_lib.data.wtalc_pack import write_wtalc_pack
 from wtal_lib.settings import digest, to_dict
 from wtal_lib.simulate.knobs import Simulator
 from wtal_lib.simulate.modalities import REVISION, Cbp, Vlp, common, rng_of
-from wtal_lib.simulate.structure import drawn_annotations, groups, seconds, subset
+from wtal_lib.simulate.structure import drawn_annotations, groups, seconds, subset, with_instances
 from wtal_lib.simulate.timeline import Timeline, timeline
 
 LOGIT_SCALE = 100.0
@@ -171,7 +171,7 @@ def simulate(config: Simulator, annotations: Annotations | None = None) -> World
             f"the config simulates {config.dataset!r} but the annotations are of {annotations.dataset!r};"
             f" give Simulator(dataset={annotations.dataset!r})"
         )
-    return World(config, subset(annotations, config))
+    return World(config, with_instances(subset(annotations, config), config))
 
 
 def write_packs(

@@ -48,6 +48,11 @@ def structures() -> dict[str, Structure]:
     return {dataset: from_dict(Structure, values) for dataset, values in read.items()}
 
 
+def structure_of(dataset: str) -> Structure:
+    """Structure of a dataset, or of the one that it is like."""
+    return structures()[get_dataset(dataset).model]
+
+
 def groups(classes: Sequence[str]) -> Int[np.ndarray, " c"]:
     """Group of each class, numbered from 0; classes of no known group form groups of four in their order."""
     known = {name: group for structure in structures().values() for group in structure.groups for name in group}
@@ -67,7 +72,7 @@ def subset(annotations: Annotations, config: Simulator) -> Annotations:
     The choice depends on the videos alone, not on their order, which is kept.
     """
     keep: set[str] = set()
-    for part, most in zip(("train", "test"), config.size.videos[config.dataset], strict=True):
+    for part, most in zip(("train", "test"), config.videos, strict=True):
         by_class: dict[str, list[Video]] = defaultdict(list)
         for video in annotations.subset(part):
             by_class[next(iter(video.labels or video.instance_labels), "")].append(video)
@@ -81,12 +86,27 @@ def subset(annotations: Annotations, config: Simulator) -> Annotations:
     return replace(annotations, videos={name: v for name, v in annotations.videos.items() if name in keep})
 
 
+def with_instances(annotations: Annotations, config: Simulator) -> Annotations:
+    """Annotations in which training videos that have labels alone get drawn instances, for features to show them."""
+    videos = dict(annotations.videos)
+    for video in annotations.subset("train"):
+        if video.labels and not video.instance_labels:
+            rng = np.random.default_rng([config.seed, *hashlib.sha256(video.name.encode()).digest()[:8]])
+            main = annotations.classes.index(video.labels[0])
+            like = _video(video.name, "train", main, config, rng)
+            duration = video.duration if np.isfinite(video.duration) else like.duration
+            labels = tuple(video.labels[i % len(video.labels)] for i in range(len(like.segments)))
+            segments = like.segments * duration / like.duration
+            videos[video.name] = replace(video, duration=duration, instance_labels=labels, segments=segments)
+    return replace(annotations, videos=videos)
+
+
 def drawn_annotations(config: Simulator) -> Annotations:
     """Drawn annotations of a dataset: every class present, layout ``"simulated"``, no path."""
-    classes, patterns = get_dataset(config.dataset).classes, structures()[config.dataset].names
+    classes, patterns = get_dataset(config.dataset).classes, structure_of(config.dataset).names
     rng = np.random.default_rng([config.seed, len(classes)])
     videos: dict[str, Video] = {}
-    for part, pattern, count in zip(("train", "test"), patterns, config.size.videos[config.dataset], strict=True):
+    for part, pattern, count in zip(("train", "test"), patterns, config.videos, strict=True):
         every = np.arange(1, 1 + 8 * count) if len(set(patterns)) > 1 else np.arange(count) + 1 + len(videos)
         left_out, named = _contested(config.dataset, count if part == "test" else 0)
         free = [i for i in every.tolist() if pattern.format(i) not in left_out]
@@ -112,7 +132,7 @@ def _contested(dataset: str, count: int) -> tuple[set[str], set[str]]:
 
 def _video(name: str, part: str, main: int, config: Simulator, rng: np.random.Generator) -> Video:
     """One video: log-normal duration, more instances the longer it is, log-normally uneven lengths and gaps."""
-    rule, classes = structures()[config.dataset], get_dataset(config.dataset).classes
+    rule, classes = structure_of(config.dataset), get_dataset(config.dataset).classes
     mean, deviation, least, most = rule.duration
     z, own = rng.standard_normal(2)
     duration = float(np.clip(np.exp(mean + deviation * z), least, min(most, config.size.longest)))

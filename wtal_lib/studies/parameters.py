@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import ast
 import os.path
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from wtal_lib.data.datasets import DATASETS
 from wtal_lib.settings import coerced, require_known
 
 PARAMETERS: dict[str, tuple[Any, Any]] = {
-    "dataset": (Literal["thumos14", "activitynet12"], "thumos14"),
+    "dataset": (str, "thumos14"),
     "source": (Literal["auto", "real", "simulated"], "auto"),
     "data_root": (str, ""),
     "profile": (Literal["ci", "quick", "full"], "quick"),
     "seeds": (list[int], [0]),
     "results": (str, ""),
+    "fps": (float, 0.0),
+    "stride": (float, 0.0),
+    "kind": (Literal["cbp", "vlp"], "cbp"),
 }
 "Every notebook's parameters: kind and default"
 
@@ -39,6 +44,8 @@ def check_parameters(given: Mapping[str, Any], known: Mapping[str, tuple[Any, An
         value, choices = given.get(name, default), typing.get_args(kind)
         if typing.get_origin(kind) is Literal and isinstance(value, str):
             require_known(value, choices, name)
+        if name == "dataset" and re.fullmatch(r"[\w-]+", str(value)) and not os.path.exists(str(value)):
+            require_known(str(value), DATASETS, name)  # else the path of somebody's own
         checked[name] = coerced("" if value is None and kind is str else value, kind, name)
         if isinstance(value, str) and kind is str:
             checked[name] = os.path.expanduser(value)

@@ -109,5 +109,5 @@ def _headline(
     """The fused scores of a run under the rules of ``config``, percent."""
     videos = [predict.fuse([scores["cbp"][name], scores["vlp"][name]], config, reliability) for name in scores["cbp"]]
     found = localize(videos, config.localize, task.batches.grid, task.batches.classes)
-    name = get_dataset(config.dataset).headline.name
-    return score({"metrics": {"fused": report(found, task.data.annotations, [name])["protocols"]}}, "fused", name)
+    scored = report(found, task.data.annotations, [task.protocol])["protocols"]
+    return score({"metrics": {"fused": scored}}, "fused", *scored)

@@ -27,7 +27,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
-from wtal_lib.data.datasets import get_dataset
+from wtal_lib.data.annotations import earned_name
+from wtal_lib.data.datasets import DATASETS, Dataset, get_dataset
 from wtal_lib.data.features import marked
 from wtal_lib.data.files import replacing
 from wtal_lib.figures.style import theme
@@ -63,6 +64,17 @@ class Study(Data):
     files: dict[str, tuple[bytes, RestsOn]] = field(default_factory=dict)
 
     @property
+    def known(self) -> Dataset:
+        """What is known of the dataset: classes, protocols, bins."""
+        return get_dataset(self.dataset)
+
+    @property
+    def protocol_name(self) -> str:
+        """The headline protocol, with the number of videos where the annotations lack some of those that it scores."""
+        protocol = self.known.headline
+        return earned_name(protocol, sum(v.name not in protocol.excluded for v in self.annotations.subset("test")))
+
+    @property
     def seeds(self) -> list[int]:
         """The seeds that were asked for; one run each."""
         return list(self.parameters["seeds"])
@@ -81,13 +93,10 @@ class Study(Data):
 
     def stamp(self, rests_on: RestsOn = "features") -> str:
         """The line below every figure and table: dataset, profile and seeds, protocol of scores, what is simulated."""
-        dataset = get_dataset(self.dataset)
-        protocol = dataset.headline
-        videos = sum(video.name not in protocol.excluded for video in self.annotations.subset("test"))
-        part = f" ({videos:,} of {protocol.videos:,} videos)" if videos < protocol.videos else ""
+        dataset = self.known
         seeds = f"seed{'s' * (len(self.seeds) > 1)} {', '.join(map(str, self.seeds))}"
         run = [f"profile {self.parameters['profile']}", seeds] if rests_on == "features" else []
-        scored = [protocol.name + part] if rests_on in ("features", "detections") else []
+        scored = [self.protocol_name] if rests_on in ("features", "detections") else []
         simulated = self.simulated_parts(rests_on).replace("simulated", "SIMULATED")
         return ", ".join(one for one in [dataset.title, *run, *scored, simulated] if one)
 
@@ -131,10 +140,13 @@ class Study(Data):
         return shown
 
     def check(self, claim: str, holds: bool) -> None:
-        """Record a claim that must hold; AssertionError otherwise, which leaves the last good results in place."""
+        """Record a claim that must hold on a built-in dataset; AssertionError otherwise, which leaves results in place.
+
+        On somebody's own dataset either answer is a result.
+        """
         self.claims[claim] = bool(holds)
         self.broken.discard(claim)
-        if not holds:
+        if not holds and not self.known.path:
             self.broken.add(claim)
             raise AssertionError(f"a claim of this notebook does not hold on these data: {claim}")
 
@@ -142,10 +154,10 @@ class Study(Data):
         """Record whether an experiment supports a claim.
 
         On real features either answer is a result. On simulated ones a claim that does not hold fails the notebook as
-        :meth:`check` does, except on the dataset ``not_on``, where it is known not to hold. Raises AssertionError: as
-        :meth:`check`.
+        :meth:`check` does, except on the dataset ``not_on`` and those like it, where it is known not to hold. Raises
+        AssertionError: as :meth:`check`.
         """
-        if self.source == "simulated" and self.dataset != not_on:
+        if self.source == "simulated" and not_on not in (self.dataset, self.known.like):
             self.check(claim, holds)
         self.claims[claim] = bool(holds)
 
@@ -271,13 +283,18 @@ def open_study(
     parameters = check_parameters(given, {**PARAMETERS, **(extra or {})})
     random.seed(parameters["seeds"][0])
     np.random.seed(parameters["seeds"][0])  # noqa: NPY002 - what a notebook's own cells may draw from
-    root, dataset = records.project_root(), parameters["dataset"]
+    root = records.project_root()
+    own = parameters["dataset"] not in DATASETS and records.seen_from(parameters["dataset"], root)
+    known = get_dataset(own if own and own.exists() else parameters["dataset"])
+    dataset = parameters["dataset"] = known.name
     place = parameters["data_root"] and records.seen_from(parameters["data_root"], root)
-    spec = Spec(dataset, parameters["source"], str(place or ""), parameters["profile"])
+    rate = {name: parameters.pop(name) for name in ("fps", "stride", "kind")}
+    spec = Spec(known.given, parameters["source"], str(place or ""), parameters["profile"], **rate)
+    parameters |= rate if spec.grid else {}
     data = open_data(spec, needs)
     results = records.seen_from(parameters["results"], root) if parameters["results"] else root / "results"
     folder = results / ("random-weights" if random_weights else data.place) / dataset / name
     records.require_writable(folder)
     theme()
-    own = {item.name: getattr(data, item.name) for item in fields(data)}
-    return Study(**own, name=name, parameters=parameters, spec=spec, root=root, folder=folder, started=started)
+    held = {item.name: getattr(data, item.name) for item in fields(data)}
+    return Study(**held, name=name, parameters=parameters, spec=spec, root=root, folder=folder, started=started)

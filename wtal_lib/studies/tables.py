@@ -47,9 +47,13 @@ def published(dataset: str) -> pd.DataFrame:
     """The published methods of a dataset, oldest first: method, venue, year, extra, mAP by tIoU, their mean, code.
 
     Cells that a paper does not report are nan. ``extra`` marks methods that use more than the video labels. Sources:
-    the comments at the top of ``wtal_lib/data/published/<dataset>.csv``. Raises ValueError: an unknown dataset.
+    the comments at the top of ``wtal_lib/data/published/<dataset>.csv``. Empty for somebody's own dataset. Raises
+    ValueError: an unknown dataset.
     """
-    read = pd.read_csv(get_dataset(dataset).published, comment="#", keep_default_na=False, na_values=[""])
+    known = get_dataset(dataset)
+    if known.path:
+        return pd.DataFrame(columns=["method", "venue", "year", "extra", "mean", "code"])
+    read = pd.read_csv(known.published, comment="#", keep_default_na=False, na_values=[""])
     names = {name: name.partition("@")[2] for name in read.columns if "@" in name}
     table = read.rename(columns={**names, "mAP_avg": "mean"})
     table["extra"] = table.pop("extra_information").eq("yes")
@@ -58,10 +62,11 @@ def published(dataset: str) -> pd.DataFrame:
     return table[["method", "venue", "year", "extra", *names.values(), "mean", "code"]]
 
 
-def paper(dataset: str) -> pd.Series:
-    """The published line of the paper that this project is a companion to."""
+def paper(dataset: str) -> pd.Series | None:
+    """The published line of the paper that this project is a companion to; None where it reports nothing."""
     table = published(dataset)
-    return table[(table["method"] == PAPER[0]) & (table["venue"] == PAPER[1])].iloc[0]
+    found = table[(table["method"] == PAPER[0]) & (table["venue"] == PAPER[1])]
+    return found.iloc[0] if len(found) else None
 
 
 def finished(records: Sequence[Record]) -> Sequence[Record]:
@@ -78,7 +83,7 @@ def finished(records: Sequence[Record]) -> Sequence[Record]:
 def score(record: Record, branch: str = "", protocol_name: str = "") -> dict[str, float]:
     """A run's mAP by tIoU, by the protocol's means, and ``mean``, the first; ValueError for what it does not have."""
     branch = branch or record["headline"]["branch"]
-    name = protocol_name or get_dataset(record["config"]["dataset"]).headline.name
+    name = protocol_name or record["headline"]["protocol"]
     by_branch = record["metrics"]
     if branch not in by_branch or name not in by_branch[branch]:
         known = {one: ", ".join(of) for one, of in by_branch.items()}
@@ -109,6 +114,8 @@ def by_protocol(records: Sequence[Record]) -> pd.DataFrame:
 def beside_paper(frame: pd.DataFrame, dataset: str, line: str = "full") -> pd.DataFrame:
     """One line of ours on real features, the published line of the paper, and the difference, by tIoU in both."""
     theirs = paper(dataset)
+    if theirs is None:
+        raise ValueError(f"the paper reports nothing on {dataset}, so nothing can stand beside it")
     columns = [name for name in frame.columns if name in theirs.index and pd.notna(theirs[name]) and name != "line"]
     own = frame[frame["line"] == line][columns].mean()
     rows = {line: own, f"{PAPER[0]}, {PAPER[1]}": theirs[columns], "difference": own - theirs[columns]}

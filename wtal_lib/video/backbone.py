@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import time
@@ -85,7 +86,7 @@ def fill_pack(
     meta |= {**backbone.meta, "versions": {name: importlib.metadata.version(name) for name in PACKAGES}}
     _require_same(out, meta)
     require_distinct(videos)
-    result = Extraction(skipped=[video.stem for video in videos if _finished(out, video.stem, backbone.width)])
+    result = Extraction(skipped=[video.stem for video in videos if _finished(out, video, backbone.width)])
     size = {video: video.stat().st_size for video in videos if video.stem not in set(result.skipped)}
 
     def written(arriving: Iterable[tuple[Path, Any]]) -> Iterator[tuple[str, np.ndarray]]:
@@ -141,7 +142,8 @@ def snippets(video: Path, backbone: Backbone, grid: Grid, batch: int) -> Iterato
         raise ValueError(f"{video} breaks off within its first snippet; if it was downloaded, download it again")
     ends = f"{video} ends after {grid.seconds(got):.1f} of {info.duration:.1f} s: {got} of {count} snippets are written"
     short = ends if count - got > max(SHORT[0], SHORT[1] * count) else ""
-    yield {"file": video.name, "bytes": video.stat().st_size, **asdict(info), "rows": got, "short": short}
+    size = {"bytes": video.stat().st_size, "content": content(video)}
+    yield {"file": video.name, **size, **asdict(info), "rows": got, "short": short}
 
 
 def read_ahead(
@@ -194,8 +196,26 @@ def _require_same(out: Path, meta: dict[str, Any]) -> None:
             )
 
 
-def _finished(out: Path, name: str, width: int) -> bool:
-    """Whether the pack holds a whole file of features of the video."""
-    with suppress(OSError, ValueError), open(out / "features" / f"{name}.npy", "rb") as file:
-        return header(file)[0][1:] == (width,)
+def _finished(out: Path, video: Path, width: int) -> bool:
+    """Whether the pack holds all features of the video as its file is now: not short, of a file of other content."""
+    place = out / "features" / f"{video.stem}.npy"
+    with suppress(OSError, ValueError), open(place, "rb") as file:
+        if header(file)[0][1:] != (width,):
+            return False
+        try:
+            known = json.loads(place.with_suffix(".json").read_bytes())
+        except (OSError, ValueError):
+            return True
+        same = known.get("bytes") == video.stat().st_size and known.get("content", content(video)) == content(video)
+        return same and not known.get("short")
     return False
+
+
+def content(path: Path) -> str:
+    """Hash of the beginning, middle and end of a file: a mended download of equal size has another one."""
+    mark, size = hashlib.blake2b(digest_size=8), path.stat().st_size
+    with open(path, "rb") as file:
+        for at in (0, size // 2, max(0, size - 65536)):
+            file.seek(at)
+            mark.update(file.read(65536))
+    return mark.hexdigest()

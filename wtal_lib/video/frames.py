@@ -29,7 +29,7 @@ NO_FRAME = (
 def videos_in(paths: Iterable[str | Path]) -> list[Path]:
     """Files as they are, folders by the videos in them, sorted; FileNotFoundError for no such path, or no video."""
     videos: list[Path] = []
-    for path in map(Path, paths):
+    for path in (Path(path).expanduser() for path in paths):
         if not path.exists():
             raise FileNotFoundError(f"no such video file or folder: {path}")
         inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
@@ -75,7 +75,7 @@ def probe(path: str | Path) -> VideoInfo:
         seconds = 0.0
         if stream.duration:
             seconds = float(((stream.start_time or 0) + stream.duration) * stream.time_base) - _origin(container)
-        elif container.duration:
+        elif container.duration and _origin(container) < 1:  # else it may count from 0 or from the clock's start
             seconds = container.duration / av.time_base
     seconds = seconds if seconds > 0 else _counted(path)
     return VideoInfo(max(seconds, 1 / rate), rate, *size, codec)

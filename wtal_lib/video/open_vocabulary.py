@@ -14,7 +14,7 @@ from torch import nn
 
 from wtal_lib.data import checkpoint
 from wtal_lib.data.annotations import find_annotations
-from wtal_lib.data.datasets import DATASETS, get_dataset
+from wtal_lib.data.datasets import DATASETS
 from wtal_lib.data.features import Features, find_pack
 from wtal_lib.data.files import read_array, read_json
 from wtal_lib.data.segments import Detections, Grid, resampled
@@ -81,7 +81,8 @@ class Scorer:
 def vanilla(pack: OpenPack) -> Scorer:
     """Score by image-text similarity alone: the pack's own text rows and logit scale, nothing trained."""
     branch = Vanilla(torch.from_numpy(pack.text), float(pack.meta["logit_scale"]))
-    dataset = next((name for name, one in DATASETS.items() if one.classes == pack.classes), "thumos14")
+    first, *_ = DATASETS
+    dataset = next((name for name, one in DATASETS.items() if one.classes == pack.classes), first)
     return Scorer({"vlp": branch}, pack.classes, preset("vanilla_vlp", dataset))
 
 
@@ -90,14 +91,15 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
     run = Path(run)
     if not (run / "record.json").is_file():
         raise FileNotFoundError(f"no finished run in {run}: expected the record.json that `wtal run` writes there")
-    config = from_dict(Config, read_json(run / "record.json", "the record of a run", "run it again")["config"])
+    record = read_json(run / "record.json", "the record of a run", "run it again")
+    config = from_dict(Config, record["config"])
     groups, content = checkpoint.read(run / "last.safetensors")
     weights = {name: groups[f"{name}.average"] for name in BRANCHES}
     width = content["width"]
     if width["vlp"] != pack.meta["embed_dim"]:
         has = pack.meta["embed_dim"]
         raise ValueError(f"{run} was trained on embeddings of width {width['vlp']}, {pack.path} has {has}")
-    classes = get_dataset(config.dataset).classes
+    classes = tuple(next(iter(record["metrics"][record["headline"]["branch"]].values()))["ap"])
     if config.prompts == "context":
         context = [len(weights["vlp"].get(f"text.context{side}", ())) for side in ("", "_after")]
         text: nn.Module = learner_for(pack.meta, classes, prefix="", before=context[0], after=context[1])

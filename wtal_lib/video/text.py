@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from wtal_lib.data.datasets import prompt_name
-from wtal_lib.data.files import readable
+from wtal_lib.data.files import read_text, readable
 from wtal_lib.method.text import PromptLearner
 from wtal_lib.video.vlm import Vlm, load
 
@@ -41,7 +41,7 @@ def read_classes(path: str | Path) -> tuple[str, ...]:
     if not path.is_file():
         raise FileNotFoundError(f"no such file of class names: {path}")
     with readable(path, "one class name a line, or a json list of them", "mend it"):
-        text = path.read_text(encoding="utf-8-sig").rstrip()
+        text = read_text(path).rstrip()
         names = json.loads(text) if path.suffix == ".json" else text.splitlines()
         if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
             raise ValueError("it holds no names")

@@ -22,6 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from wtal_lib.video.weights import WeightsError, plain_weights, require_weights, warn_of_quick_gelu
+
 RANDOM = "random"
 "instead of a tag of open_clip: seeded random weights, for tests and for trying things out"
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
@@ -118,20 +120,22 @@ def load(
     from_file = wanted and ":" not in model and not tag
     if from_file:
         _check_file(model, pretrained, open_clip.list_pretrained_tags_by_model(model))
+        pretrained = str(Path(pretrained).expanduser())
     options = dict.fromkeys(("load_weights", "pretrained_text", "require_pretrained"), wanted)
     options |= {"force_quick_gelu": bool(tag.get("quick_gelu"))}
-    weights = pretrained if wanted and ":" not in model else None
     try:
-        with _hub(), torch.random.fork_rng(devices=[]):
+        with _hub(), torch.random.fork_rng(devices=[]), plain_weights(Path(pretrained), from_file) as plain:
             torch.manual_seed(seed)
+            weights = (str(plain) if from_file else pretrained) if wanted and ":" not in model else None
             built = open_clip.create_model(model, weights, precision=PRECISIONS[precision], device=device, **options)
             tokenizer = open_clip.get_tokenizer(model)
     except (RuntimeError, OSError, ImportError) as error:
         if from_file:
-            raise ValueError(f"{pretrained} does not hold weights of {model}: {_first_line(error)}") from error
+            raise WeightsError(f"{pretrained} does not hold weights of {model}: {_reason(error)}") from error
         raise ConnectionError(_no_weights(model, pretrained, tag, error)) from error
     origin: dict[str, Any] = {} if wanted else {"seed": seed}
     if from_file:
+        warn_of_quick_gelu(Path(pretrained), built, model)
         with open(pretrained, "rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             pretrained, origin = Path(pretrained).name, {"sha256": hashlib.sha256(content).hexdigest()}
     vlm = wrap(built, model, pretrained, tokenizer, precision=precision, origin=origin)
@@ -147,20 +151,13 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 def _check_file(model: str, weights: str, tags: Sequence[str]) -> None:
     """Raise where ``weights``, which is no tag, is no checkpoint file that can be read without running its code."""
-    path = Path(weights)
+    path = Path(weights).expanduser()
     if not path.is_file():
         if path.suffix in (".safetensors", ".pt", ".pth", ".bin") or len(path.parts) > 1:
             raise FileNotFoundError(f"no checkpoint file {weights}")
         what = f"unknown weights {weights!r} for {model}: neither a file nor a tag"
         raise ValueError(f"{what}; {_nearest(weights, tags)}")
-    try:
-        if path.suffix != ".safetensors":
-            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        raise ValueError(
-            f"{weights} is not a plain state dict and is not opened (it might run code): {_first_line(error)}; "
-            "convert it to safetensors where you trust it, or use open_clip's own tag"
-        ) from error
+    require_weights(path)
 
 
 @contextmanager
@@ -194,6 +191,12 @@ def _no_weights(model: str, pretrained: str, tag: dict[str, Any], error: Excepti
         "its ~/.cache/huggingface here; or download open_clip_model.safetensors from that page and name the file: "
         f"--model {name} --pretrained FOLDER/open_clip_model.safetensors"
     )
+
+
+def _reason(error: Exception) -> str:
+    """The first telling line of PyTorch's complaint about a state dict: the first tensor that does not fit."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith("Error(s) in loading")), type(error).__name__)[:200]
 
 
 def _first_line(error: Exception) -> str:

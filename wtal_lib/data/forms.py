@@ -1,0 +1,162 @@
+"""Anybody's feature files: one array of a video, in the containers and orientations that extractors leave behind."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wtal_lib.data.files import header, read_array, read_objects, read_text, readable
+from wtal_lib.data.unpickle import unpickle_value
+
+SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".csv", ".pkl", ".pickle")
+"endings of files that may hold features"
+EXPECTED = "a float array (snippets, width)"
+REMEDY = "fetch it again, or remove it: `wtal check` lists every file that cannot be used"
+NAMES = ("features", "feature", "feats", "feat", "x", "data", "arr_0")
+"what the array of a video is called where a file holds several things"
+CROPS = (1, 5, 10)
+"crops of a frame that extractors keep beside one another"
+WIDTHS = (200, 256, 400, 512, 640, 768, 1024, 1280, 2048, 4096)
+"usual widths, which tell the axes of videos of one length apart"
+
+
+@dataclass(frozen=True)
+class Form:
+    """Where time, crops and columns are among the axes of a pack's arrays, by their number of axes."""
+
+    axes: dict[int, tuple[int, int, int]]
+    "axis of time, of crops (-1: none) and of columns"
+    notes: tuple[str, ...] = ()
+    "what is done to arrays that are not (snippets, width)"
+
+    def rows(self, array: np.ndarray) -> np.ndarray:
+        """The array as (snippets, width), the mean over its crops; as it is where its axes are unknown."""
+        time, crops, columns = self.axes.get(array.ndim, (0, -1, 1))
+        if array.ndim < 2 or (time, columns) == (0, 1):
+            return array
+        if crops < 0:
+            return array.T
+        turned = np.moveaxis(array, (time, crops, columns), (0, 1, 2))
+        return turned[:, 0] if turned.shape[1] == 1 else turned.mean(axis=1, dtype=np.float32)
+
+    def snippets(self, shape: Sequence[int]) -> int:
+        """The number of rows of an array of that shape; 0 where it has no rows."""
+        time = self.axes.get(len(shape), (0, -1, 1))[0]
+        return shape[time] if len(shape) > 1 else 0
+
+
+def form_of(shapes: Sequence[tuple[int, ...]]) -> Form:
+    """The form of a pack from the shapes of some of its arrays: what differs from video to video is time."""
+    axes, notes = dict[int, tuple[int, int, int]](), []
+    for count in (2, 3):
+        alike = [shape for shape in shapes if len(shape) == count]
+        if not alike:
+            continue
+        first, constant = alike[0], [len({shape[axis] for shape in alike}) == 1 for axis in range(count)]
+        if count == 2:
+            turned = constant == [True, False] if any(constant) and not all(constant) else _wide(first)
+            axes[2] = (1, -1, 0) if turned else (0, -1, 1)
+            notes += ["arrays are (width, snippets) and were turned"] * turned
+            continue
+        crops = next((axis for axis in (1, 0, 2) if constant[axis] and first[axis] in CROPS), -1)
+        if crops < 0:
+            continue
+        rest = [axis for axis in range(3) if axis != crops]
+        turned = constant[rest[0]] and not constant[rest[1]]
+        axes[3] = (rest[1], crops, rest[0]) if turned else (rest[0], crops, rest[1])
+        notes.append(f"the mean over {first[crops]} crops is taken" if first[crops] > 1 else "an axis of 1 is dropped")
+    return Form(axes, tuple(notes))
+
+
+def _wide(shape: Sequence[int]) -> bool:
+    """Whether an array of a shape that all videos share is likely (width, snippets)."""
+    return shape[0] in WIDTHS and shape[1] not in WIDTHS
+
+
+def shape_of(path: Path) -> tuple[int, ...]:
+    """The shape of the array in a feature file; of a ``.npy`` from its header alone. Errors as of :func:`read_form`."""
+    if path.suffix == ".npy":
+        with readable(path, EXPECTED, REMEDY), open(path, "rb") as file:
+            shape, _, dtype, _ = header(file)
+        if dtype.kind != "O":
+            return shape
+    return read_form(path).shape
+
+
+def read_form(path: Path) -> np.ndarray:
+    """The float array in a feature file of any of :data:`SUFFIXES`; UnreadableError names what it holds instead."""
+    if path.suffix == ".npy":
+        with readable(path, EXPECTED, REMEDY), open(path, "rb") as file:
+            objects = header(file)[2].kind == "O"
+        if not objects:
+            return read_array(path, EXPECTED, REMEDY, "f")
+    with readable(path, EXPECTED, REMEDY):
+        if path.suffix == ".npy":
+            held: Any = read_objects(path, EXPECTED, REMEDY)
+            held = held[0] if len(held) == 1 else held
+        elif path.suffix == ".npz":
+            held = _arrays_of_npz(path)
+        elif path.suffix in (".h5", ".hdf5"):
+            held = _arrays_of_h5(path)
+        elif path.suffix == ".csv":
+            held = _table(read_text(path))
+        else:
+            with open(path, "rb") as file:
+                held = unpickle_value(file)
+        array = _one(held)
+        if array.dtype.kind != "f":
+            raise ValueError(f"it holds {array.dtype}")
+        return array
+
+
+def _one(held: Any) -> np.ndarray:
+    """The one array of what a file holds: RGB and flow side by side, or the array that is called features."""
+    if isinstance(held, dict):
+        named = {str(name).lower(): value for name, value in held.items()}
+        if {"rgb", "flow"} <= set(named):
+            parts = [_one(named["rgb"]), _one(named["flow"])]
+            least = min(map(len, parts))
+            if max(map(len, parts)) > least + 1:
+                raise ValueError(f"its rgb and flow have {len(parts[0])} and {len(parts[1])} rows")
+            return np.concatenate([part[:least] for part in parts], axis=-1)
+        known = [named[name] for name in NAMES if name in named] or list(named.values())
+        if len(known) == 1 or any(name in named for name in NAMES):
+            return _one(known[0])
+        raise ValueError(f"it holds a dictionary of {', '.join(list(named)[:5])}, none of them called features")
+    array = held if isinstance(held, np.ndarray) else np.asarray(held, dtype=np.float32)
+    if array.ndim == 0:
+        raise ValueError("it holds a single number")
+    return array
+
+
+def _arrays_of_npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _arrays_of_h5(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import h5py
+    except ImportError:
+        raise ValueError("h5py, which reads hdf5, is not installed: `pip install h5py`") from None
+    found: dict[str, np.ndarray] = {}
+    with h5py.File(path, "r") as file:
+        file.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
+    return found
+
+
+def _table(text: str) -> np.ndarray:
+    """Numbers of a csv table, with or without a line of names."""
+    first = text.partition("\n")[0].split(",")
+    try:
+        names = list(map(float, first)) == list(range(len(first)))
+    except ValueError:
+        names = True
+    table = pd.read_csv(io.StringIO(text), header=0 if names else None)
+    return table.to_numpy(dtype=np.float32)

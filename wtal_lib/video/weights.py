@@ -1,0 +1,113 @@
+"""Checkpoint files as they come: told apart from what is none, unwrapped, and checked before a model is built."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+"keys under which training code keeps the weights, beside the state of an optimizer"
+PREFIXES = ("module.", "model.")
+"what wrappers put before every name"
+
+
+class WeightsError(ValueError):
+    """A file does not hold usable weights."""
+
+
+def require_weights(path: Path) -> None:
+    """Refuse a pointer, a web page, a file that is cut off, and one that cannot be read without running its code.
+
+    Raises:
+        WeightsError: which of these it is.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        start = file.read(512)
+    again = "download the file itself again"
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError(f"{path} is a pointer of Git LFS in place of weights; run `git lfs pull`, or {again}")
+    if start.lstrip()[:1] == b"<":
+        raise WeightsError(f"{path} is a web page in place of weights; {again}")
+    if path.suffix == ".safetensors":
+        length = int.from_bytes(start[:8], "little")
+        try:
+            with open(path, "rb") as file:
+                file.seek(8)
+                entries = json.loads(file.read(length)) if length < size else {}
+            ends = [one["data_offsets"][1] for name, one in entries.items() if name != "__metadata__"]
+        except (ValueError, TypeError, KeyError):
+            raise WeightsError(f"{path} is no safetensors file; {again}") from None
+        if length >= size or max(ends, default=0) + 8 + length > size:
+            raise WeightsError(f"{path} is cut off: its header claims more than the {size:,} bytes there are; {again}")
+        return
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise WeightsError(
+            f"{path} is not a plain state dict and is not opened (it might run code, or be cut off): {reason}; "
+            "convert it to safetensors where you trust it, or use open_clip's own tag"
+        ) from error
+
+
+@contextmanager
+def plain_weights(path: Path, use: bool = True) -> Iterator[Path]:
+    """The checkpoint ``path`` itself, or a temporary safetensors file of it where its weights are wrapped or prefixed.
+
+    Raises:
+        WeightsError: it holds no tensors, or one that is not finite.
+    """
+    if not use:
+        yield path
+        return
+    held: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    state = unwrapped(held)
+    if not state:
+        raise WeightsError(f"{path} holds no weights, only {', '.join(map(str, list(held)[:5])) or 'nothing'}")
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{path}: {name} holds NaN or infinity; take another checkpoint")
+    if state.keys() == getattr(held, "keys", dict)():
+        yield path
+        return
+    handle, name = tempfile.mkstemp(suffix=".safetensors")
+    os.close(handle)
+    try:
+        save_file({key: tensor.contiguous().clone() for key, tensor in state.items()}, name)
+        yield Path(name)
+    finally:
+        os.unlink(name)
+
+
+def unwrapped(held: Any) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, without wrappers and prefixes; empty where it has none."""
+    if not isinstance(held, Mapping):
+        return {}
+    inner = next((held[key] for key in WRAPPERS if isinstance(held.get(key), Mapping)), None)
+    if inner is not None:
+        return unwrapped(inner)
+    state = {str(key): value for key, value in held.items() if isinstance(value, Tensor)}
+    while state and (prefix := next((one for one in PREFIXES if all(key.startswith(one) for key in state)), "")):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def warn_of_quick_gelu(path: Path, model: Any, name: str) -> None:
+    """Warn where weights were trained with QuickGELU, as file name or configuration say, and the model has none."""
+    beside = path.with_name("open_clip_config.json")
+    told = any(word in str(path).lower() for word in ("quickgelu", "openai"))
+    if beside.is_file():
+        told = bool(json.loads(beside.read_bytes()).get("model_cfg", {}).get("quick_gelu", told))
+    if told and not any(type(part).__name__ == "QuickGELU" for part in model.modules()):
+        warnings.warn(f"{path.name} was trained with QuickGELU, {name} has none: take {name}-quickgelu", stacklevel=3)
