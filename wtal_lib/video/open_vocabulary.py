@@ -98,7 +98,10 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
     width = len(mean["vlp"])
     if width != pack.meta["embed_dim"]:
         raise ValueError(f"{run} was trained on embeddings of width {width}, {pack.path} has {pack.meta['embed_dim']}")
-    classes = tuple(next(iter(record["metrics"][record["headline"]["branch"]].values()))["ap"])
+    if config.dataset in DATASETS:
+        classes = DATASETS[config.dataset].classes
+    else:  # somebody's own: average precision is listed by class, in their order
+        classes = tuple(next(iter(next(iter(record["metrics"].values())).values()))["ap"])
     if config.prompts == "context":
         context = [len(part["vlp"].get(f"text.context{side}", ())) for side in ("", "_after")]
         text: nn.Module = learner_for(pack.meta, classes, prefix="", before=context[0], after=context[1])
