@@ -138,7 +138,7 @@ def test_other_units_are_one_error_with_and_without_durations(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("ids_from_one", "from 1: 20 is Volley"), ("ids_as_floats", "from 0: 19 is")]
+    ("name", "said"), [("ids_from_one", "into the class list from 1"), ("ids_as_floats", "into the class list from 0")]
 )
 def test_labels_as_numbers_are_understood(
     case: Case, shared_data: Path, capsys: pytest.CaptureFixture[str], name: str, said: str

@@ -107,7 +107,7 @@ def test_oddities_of_annotations_are_counted(tmp_path: Path) -> None:
 def test_an_empty_data_root_fails_with_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(tmp_path)]) == 1
     text = capsys.readouterr().out
-    assert text.count("annotations: none found") == 2
+    assert text.count("annotations: none found") == 3
     assert "no thumos14 annotations in" in text
     assert cli.main(["check", str(tmp_path / "nowhere")]) == 2
     assert "wtal check: " in capsys.readouterr().err

@@ -53,8 +53,8 @@ def read_database(path: Path, _: tuple[str, ...] = ()) -> Reading:
     videos, vague = [], []
     for name, (items, labels) in listed.items():
         with readable(path, f"annotations of {name} with label and segment", REMEDY):
-            sure = [(names[label], pair) for label, pair in items if names[label] != AMBIGUOUS]
-            unsure = [pair for label, pair in items if names[label] == AMBIGUOUS]
+            sure = [(names[label], pair) for label, pair in items if names[label].lower() != AMBIGUOUS.lower()]
+            unsure = [pair for label, pair in items if names[label].lower() == AMBIGUOUS.lower()]
             table = segment_table([pair for _, pair in sure], len(sure))
             extra = np.concatenate([segment_table(unsure, len(unsure)), doubtful.get(name, NONE)])
             fps, frames = (_number(entries[name], key) for key in ("fps", "frames"))

@@ -17,6 +17,7 @@ from wtal_lib.data.files import readable
 from wtal_lib.data.instances import REMEDY
 from wtal_lib.data.layouts import Layout, own_file
 from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.settings import unknown
 
 
 @dataclass(frozen=True)
@@ -155,10 +156,7 @@ def get_dataset(name: str | Path) -> Dataset:
         return own
     if path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"{path}: expected annotations of a dataset, but there is no such file; give its path")
-    known_names = ", ".join((*DATASETS, *_OWN))
-    raise ValueError(
-        f"unknown dataset {str(name)!r}; choose one of {known_names}, or give an annotation file of your own"
-    )
+    raise ValueError(f"{unknown(str(name), list(DATASETS), 'dataset')}, or give an annotation file of your own")
 
 
 @lru_cache(maxsize=8)

@@ -100,6 +100,7 @@ def save(config: Config, batches: Batches, state: State, folder: Path) -> None:
         "history": state.history,
         "reliability": state.reliability,
         "width": {"cbp": batches.cbp.width, "vlp": batches.vlp.width},
+        "classes": batches.classes,
     }
     checkpoint.write(last, groups, content)
 

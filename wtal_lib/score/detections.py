@@ -41,6 +41,8 @@ def read_detections(path: str | Path, annotations: Annotations) -> Detections:
         raise FileNotFoundError(f"{path}: expected detections, but {what}; {REMEDY}")
     content = _content(path)
     results: Any = content.get("results", content) if isinstance(content, dict) else content
+    if isinstance(results, list) and results and all(isinstance(row, dict) for row in results):
+        results = {key: [row.get(key) for row in results] for key in results[0]}
     if isinstance(results, dict) and (table := _columns(results)):
         results = {}
         for video, *row in zip(*table, strict=True):
@@ -58,17 +60,19 @@ def read_detections(path: str | Path, annotations: Annotations) -> Detections:
                 start, stop = row.get("segment") or (first(row, "start"), first(row, "stop"))
                 score, label = row["score"], first(row, "label")
                 score = score[0] if isinstance(score, list) and len(score) == 1 else score
-                at = labels.setdefault(int(label) if isinstance(label, float) else label, len(labels))
-                values.append((index[names[video]], at, float(score), float(start), float(stop)))
                 if label is None:
                     raise KeyError("label")
+                label = int(label) if isinstance(label, float) and label.is_integer() else label
+                at = labels.setdefault(label, len(labels))
+                values.append((index[names[video]], at, float(score), float(start), float(stop)))
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         got = f"{json.dumps(row, default=str)[:200]} for {video}"
         raise UnreadableError(f"{path}: expected {EXPECTED}, got {got}; {REMEDY}") from None
     value_n5 = np.array(values, dtype=np.float64).reshape(-1, 5)
     video_n, label_n = value_n5[:, :2].astype(np.int64).T
-    label_c, classes = _label_indices(labels, annotations, label_n, [tuple(index)[at] for at in video_n])
-    return checked(Detections(video_n, label_c[label_n], value_n5[:, 3:], value_n5[:, 2], tuple(index), classes))
+    videos = tuple(index)
+    label_c, classes = _label_indices(labels, annotations, label_n, [videos[at] for at in video_n.tolist()])
+    return checked(Detections(video_n, label_c[label_n], value_n5[:, 3:], value_n5[:, 2], videos, classes))
 
 
 def _content(path: Path) -> Any:
@@ -159,8 +163,8 @@ def _label_indices(
     base = 0
     if numbers and set(numbers.values()) <= set(range(len(classes) + 1)):
         base = _first_id(numbers, texts, annotations, label_n, video_n)
-        last = max(numbers, key=lambda text: numbers[text])
-        named = f"{last} is {classes[numbers[last] - base]}"
+        text, number = next(iter(numbers.items()))
+        named = f"{text} is {classes[number - base]}"
         message = f"labels given as numbers are taken as indices into the class list from {base}: {named}"
         warnings.warn(message, stacklevel=3)
     else:

@@ -91,15 +91,13 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
     run = Path(run)
     if not (run / "record.json").is_file():
         raise FileNotFoundError(f"no finished run in {run}: expected the record.json that `wtal run` writes there")
-    record = read_json(run / "record.json", "the record of a run", "run it again")
-    config = from_dict(Config, record["config"])
+    config = from_dict(Config, read_json(run / "record.json", "the record of a run", "run it again")["config"])
     groups, content = checkpoint.read(run / "last.safetensors")
     weights = {name: groups[f"{name}.average"] for name in BRANCHES}
-    width = content["width"]
+    width, classes = content["width"], tuple(content["classes"])
     if width["vlp"] != pack.meta["embed_dim"]:
         has = pack.meta["embed_dim"]
         raise ValueError(f"{run} was trained on embeddings of width {width['vlp']}, {pack.path} has {has}")
-    classes = tuple(next(iter(record["metrics"][record["headline"]["branch"]].values()))["ap"])
     if config.prompts == "context":
         context = [len(weights["vlp"].get(f"text.context{side}", ())) for side in ("", "_after")]
         text: nn.Module = learner_for(pack.meta, classes, prefix="", before=context[0], after=context[1])

@@ -46,7 +46,7 @@ def require_weights(path: Path) -> None:
                 file.seek(8)
                 entries = json.loads(file.read(length)) if length < size else {}
             ends = [one["data_offsets"][1] for name, one in entries.items() if name != "__metadata__"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise WeightsError(f"{path} is no safetensors file; {again}") from None
         if length >= size or max(ends, default=0) + 8 + length > size:
             raise WeightsError(f"{path} is cut off: its header claims more than the {size:,} bytes there are; {again}")
