@@ -48,7 +48,7 @@ class Simulator:
     "class evidence of an instance of usual visibility at its peak in CBP: the unit of all CBP strengths below"
     vlp_strength: float = 1.0
     "class evidence of an instance of usual visibility in VLP: the unit of all VLP strengths below"
-    phase_evidence: Share = 0.2
+    phase_evidence: Share = 0.35
     "class evidence of preparation and end in CBP, as a share of the peak's: classifiers learn the discriminative part"
     confusion: float = 0.5
     "evidence in CBP of the preparation that related classes have in common, as a share of the peak's"
@@ -92,7 +92,7 @@ class Simulator:
     "standard deviation, along any direction of CBP, of a video's look, and again of a shot's"
     look_vlp: float = 0.08
     "standard deviation, along any direction of VLP, of a video's look, and again of a shot's"
-    noise_cbp: float = 0.1
+    noise_cbp: float = 0.11
     "noise along any direction of CBP"
     noise_vlp: float = 0.065
     "noise along any direction of VLP"
