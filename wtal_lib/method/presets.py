@@ -9,7 +9,8 @@ from wtal_lib.settings import replaced, require_known
 DATASET_FIELDS: dict[str, dict[str, object]] = {
     "thumos14": {},
     "activitynet12": {  # few, long instances, more of each video is action (CO2-Net, DELU: T/5); thousands of videos
-        "training__snippets": 160, "training__pool": 0.2, "localize__class_threshold": 0.1, "schedule__warmup": 500, "cbp_share": 0.5,
+        "training__snippets": 160, "training__pool": 0.2, "localize__class_threshold": 0.1, "schedule__warmup": 500,
+        "cbp_share": 0.5,
     },
 }  # fmt: skip
 "What a dataset's statistics change, for every preset alike"
