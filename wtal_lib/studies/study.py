@@ -281,8 +281,8 @@ def open_study(
     random.seed(parameters["seeds"][0])
     np.random.seed(parameters["seeds"][0])  # noqa: NPY002 - what a notebook's own cells may draw from
     root, dataset = records.project_root(), parameters["dataset"]
-    place = parameters["data_root"] and records.seen_from(parameters["data_root"], root)
-    spec = Spec(dataset, parameters["source"], str(place or ""), parameters["profile"])
+    given_root = parameters["data_root"] and records.seen_from(parameters["data_root"], root)
+    spec = Spec(dataset, parameters["source"], str(given_root or ""), parameters["profile"])
     data = open_data(spec, needs)
     results = records.seen_from(parameters["results"], root) if parameters["results"] else root / "results"
     folder = results / (place or data.place) / dataset / name
