@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -55,8 +56,7 @@ def flow(images: Sequence[UInt8[np.ndarray, "h w 3"]]) -> Float[np.ndarray, "t h
 
 def _opencv() -> Any:
     try:
-        import cv2
-
+        cv2 = importlib.import_module("cv2")
         cv2.optflow.DualTVL1OpticalFlow_create  # noqa: B018 - opencv-python lacks it
     except (ImportError, AttributeError) as error:
         raise ValueError(
@@ -127,7 +127,7 @@ def load_backbone(
     given = {"rgb": rgb, "flow": flow} if flow else {"rgb": rgb}
     nets = {stream: i3d.load(one, stream, device, precision=precision, seed=seed) for stream, one in given.items()}
     files = {stream: i3d.weights_file(one) for stream, one in given.items()}
-    about = {
+    about: dict[str, Any] = {
         "pretrained": " + ".join(path.name if path else i3d.RANDOM for path in files.values()),
         "weights": "pretrained" if all(files.values()) else "random",
         "origin": {s: {"sha256": sha256(path.read_bytes())} if path else {"seed": seed} for s, path in files.items()},

@@ -65,4 +65,5 @@ def as_ground_truth(truth: Mapping[str, Sequence[tuple[str, float, float]]], cla
     ]
     row_m4 = np.array([row for row in named if row[1] >= 0], dtype=np.float64).reshape(-1, 4)
     none: tuple[np.ndarray, np.ndarray] = np.zeros(0, dtype=int), np.zeros((0, 2))
-    return GroundTruth(*row_m4[:, :2].T.astype(int), row_m4[:, 2:], tuple(truth), tuple(classes), *none)
+    video_m, label_m = row_m4[:, :2].T.astype(int)
+    return GroundTruth(video_m, label_m, row_m4[:, 2:], tuple(truth), tuple(classes), *none)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from wtal_lib.data.datasets import prompt_name
 from wtal_lib.data.files import read_array
 from wtal_lib.data.segments import Grid, GroundTruth
 from wtal_lib.video import i3d
@@ -42,17 +41,15 @@ def place(weights: str, pretrained: str) -> str:
 def scores(
     pack: Path, rgb: str, groups: Mapping[str, Sequence[str]], seed: int = 0
 ) -> tuple[dict[str, Float[np.ndarray, "t c"]], tuple[str, ...]]:
-    """Probabilities of each video of a CBP pack, and their names: of ``groups``, whose classes' are added, then of all.
+    """Probabilities of each video of a CBP pack, and their names: of ``groups``, added up, then of all other classes.
 
     ``rgb`` are the weights of the RGB features. Raises ValueError for a class that Kinetics-400 does not have.
     """
     names, net = classes(), i3d.load(rgb, seed=seed)
     if unknown := [name for of in groups.values() for name in of if name not in names]:
         raise ValueError(f"{unknown[0]!r} is none of the 400 classes of Kinetics, such as {names[0]} and {names[1]}")
-    own = [name for name in names if prompt_name(name) not in set(map(prompt_name, groups))]
-    column = np.array(
-        [[name in of for name in names] for of in groups.values()] + [[n == m for n in names] for m in own]
-    )
+    own = [name for name in names if not any(name in of for of in groups.values())]
+    column = np.array([[name in of for name in names] for of in (*groups.values(), *([name] for name in own))])
     found = {}
     for path in sorted((pack / "features").glob("*.npy")):
         rows = read_array(path, "rows of I3D", "extract it again", "f").astype(np.float32)
