@@ -42,3 +42,17 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the real inputs in {SHARED}, which are not on this machine")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def i3d_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """I3D's weights as `wtal weights i3d` fetches them, from the project's cache if they are there; else a skip."""
+    from wtal_lib.video import i3d_weights as weights
+
+    kept = ROOT / "cache/weights" / Path(weights.MEMBER).name
+    if kept.is_file() or (kept := Path(os.environ.get("WTAL_I3D", "none"))).is_file():
+        return kept
+    try:
+        return weights.fetch()
+    except ConnectionError as error:
+        pytest.skip(f"needs the I3D weights: {error}")

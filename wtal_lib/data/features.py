@@ -58,7 +58,7 @@ class Pack:
     kind: str
     "cbp or vlp"
     layout: str
-    "w-talc, cola, actionformer, vlp or clip"
+    "w-talc, cola, actionformer or cbp; vlp or clip"
     path: Path
     grid: Grid
     width: int
@@ -69,7 +69,7 @@ class Pack:
     text: np.ndarray | None
     "(c, e) float32 unit rows in the order of the annotations' classes; VLP packs of this library only"
     meta: dict[str, Any]
-    "meta.json of such a pack, else empty"
+    "meta.json of a pack of this library, else empty"
     notes: tuple[str, ...]
     "remarks on rate and missing videos"
     faults: dict[str, str]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from wtal_lib.data.timing import Timing, timing
 from wtal_lib.data.vlp_pack import read_meta
 
 KINDS = ("cbp", "vlp")
-"classification-based pre-training: I3D, RGB first half and flow second; vision-language pre-training: CLIP"
+"classification-based pre-training: I3D, RGB and then flow, or RGB alone; vision-language pre-training: CLIP"
 CLIP_FRAMES = 16
 "frames of the clip behind one I3D row"
 TIMED = ("actionformer", "clip")
@@ -123,7 +124,7 @@ def found_packs(root: str | Path, dataset: str, kind: str, annotations: Annotati
     if kind not in KINDS:
         raise ValueError(f"unknown kind of features {kind!r}; choose one of {', '.join(KINDS)}")
     folders, seen = dataset_folders(root, dataset), set[Path]()
-    for find in (_joint, _two_stream, _per_video) if kind == "cbp" else (_ours, _clip):
+    for find in (_joint, _two_stream, _per_video, partial(_ours, kind="cbp")) if kind == "cbp" else (_ours, _clip):
         for source in (source for folder in folders for source in find(folder, annotations)):
             place = source.path.resolve()
             if (told := _told(source.path)) and told.get("kind", kind) != kind:
@@ -150,13 +151,13 @@ def given_grid(fps: float, stride: float, kind: str) -> Grid | None:
 
 LOOKED_FOR = {
     "cbp": "*-I3D-JOINTFeatures.npy (W-TALC), [features/]{train,test}/{rgb,flow}/VIDEO.npy (CoLA),"
-    " [features/]*i3d*/VIDEO.npy (ActionFormer)",
+    " [features/]*i3d*/VIDEO.npy (ActionFormer), cbp/*/meta.json (written by this library)",
     "vlp": "vlp/*/meta.json (written by this library), *CLIP*/[{train,test}/]VIDEO.npy (foreign CLIP packs)",
 }
 "files that :func:`found_packs` looks for, by kind"
 WHERE = {
     "cbp": "I3D features are linked from github.com/harlanhong/MM2021-CO2-Net (W-TALC layout),"
-    " github.com/zhang-can/CoLA and github.com/happyharrycn/actionformer_release",
+    " github.com/zhang-can/CoLA and github.com/happyharrycn/actionformer_release; `wtal extract --kind cbp` makes one",
     "vlp": "`wtal extract` makes one from the videos",
 }
 "where packs can be had, by kind"
@@ -191,11 +192,12 @@ def _per_video(folder: Path, annotations: Annotations) -> Iterator[Source]:
         yield _files("cbp", "actionformer", top, None, _leaves(top))
 
 
-def _ours(folder: Path, annotations: Annotations) -> Iterator[Source]:
-    """VLP packs that :func:`wtal_lib.data.vlp_pack.write_vlp_pack` writes."""
-    for path in sorted({*folder.glob("meta.json"), *folder.glob("*/meta.json"), *folder.glob("vlp/*/meta.json")}):
+def _ours(folder: Path, annotations: Annotations, kind: str = "vlp") -> Iterator[Source]:
+    """Packs that `wtal extract` writes, their layout called as their kind."""
+    for path in sorted({*folder.glob("meta.json"), *folder.glob("*/meta.json"), *folder.glob(f"{kind}/*/meta.json")}):
         meta, grid = read_meta(path)
-        yield replace(_files("vlp", "vlp", path.parent, grid, [path.parent / "features"]), meta=meta)
+        if meta.get("kind", "vlp") == kind:
+            yield replace(_files(kind, kind, path.parent, grid, [path.parent / "features"]), meta=meta)
 
 
 def _clip(folder: Path, annotations: Annotations) -> Iterator[Source]:

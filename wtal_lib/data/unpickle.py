@@ -1,4 +1,4 @@
-"""Reads numpy's object arrays from pickles of strangers; nothing that a pickle names is imported or called.
+"""Reads numpy's arrays from pickles of strangers; nothing that a pickle names is imported or called.
 
 Protocols 2 to 4, of Python 2 and 3. Of the opcodes (standard library's ``pickletools``) those that numpy writes are
 carried out, with stand-ins for numpy's classes, and all others are refused. An array is handed over as soon as it is
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pickletools import genops
@@ -22,6 +22,8 @@ MAX_OPERATIONS = 2_000_000
 "pickle opcodes carried out before a file is refused; the largest community pack takes about 100 thousand"
 MAX_DEPTH = 4
 "containers inside containers that a row may hold; community packs need two"
+MAX_TENSORS = 100_000
+"arrays and dictionaries in a dictionary; I3D has 300"
 LONG = 1024
 "length from which a string is taken out of the pickle's memo once an array has it"
 SMALL = 1 << 24
@@ -70,6 +72,27 @@ def _plain(whole: Any, size: int) -> Any:
         return [item if type(item) in _LEAVES else plain(item, depth + 1) for item in value]
 
     return plain(whole)
+
+
+def unpickle_table(
+    file: bytes | BinaryIO, stand_ins: Mapping[str, Callable[..., Any]] | None = None, load: Callable[[Any], Any] = repr
+) -> Any:
+    """The dictionary pickled at the file's position, dictionaries and arrays in it; or what else stands there.
+
+    ``stand_ins`` are called for further names, ``load`` for persistent ids; errors as of :func:`unpickle`.
+    """
+    left = [MAX_TENSORS]
+
+    def plain(value: Any, depth: int = 0) -> Any:
+        left[0] -= 1
+        if depth > 2 * MAX_DEPTH or left[0] < 0:
+            raise ValueError("its dictionaries are nested too deeply, or hold the same parts over and over")
+        if isinstance(value, dict):
+            keys = (key.decode() if isinstance(key, bytes) else str(key) for key in value)
+            return dict(zip(keys, (plain(item, depth + 1) for item in value.values()), strict=True))
+        return value.value if isinstance(value, _Array) else value
+
+    return plain(_run(file, None, {**_STAND_INS, **(stand_ins or {}), "": load}))
 
 
 @dataclass
@@ -148,8 +171,10 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _LEAVES = {float, int, str, bytes, bool, type(None)}
 
 
-def _run(source: bytes | BinaryIO, on_array: OnArray | None) -> Any:
-    """What a pickle holds: a machine that knows the opcodes numpy writes."""
+def _run(
+    source: bytes | BinaryIO, on_array: OnArray | None, known: Mapping[str, Callable[..., Any]] = _STAND_INS
+) -> Any:
+    """What a pickle holds: a machine that knows the opcodes numpy writes; dictionaries where ``known`` has a "" ."""
     stack: list[Any] = []
     marks: list[list[Any]] = []
     memo: dict[int, Any] = {}
@@ -191,7 +216,7 @@ def _run(source: bytes | BinaryIO, on_array: OnArray | None) -> Any:
         elif name == "STOP":
             return stack.pop()
         elif name not in ("PROTO", "FRAME"):
-            _construct(stack, name, argument, on_array)
+            _construct(stack, name, argument, on_array, known)
         value = argument = None  # frees the bytes of an array before the next one is read
     raise ValueError(f"its pickle takes more than {MAX_OPERATIONS} steps")
 
@@ -203,13 +228,17 @@ def _key(value: Any) -> Any:
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
-def _construct(stack: list[Any], opcode: str, argument: Any, on_array: OnArray | None) -> None:
+def _construct(
+    stack: list[Any], opcode: str, argument: Any, on_array: OnArray | None, known: Mapping[str, Any]
+) -> None:
     """Carry out an opcode that makes arrays."""
     if opcode in ("GLOBAL", "STACK_GLOBAL"):
         name = argument or " ".join(reversed([stack.pop(), stack.pop()]))
-        if name not in _STAND_INS:
+        if name not in known or not name:
             raise ValueError(f"its pickle wants to run {name.replace(' ', '.'):.120}, which no array needs")
-        stack.append(_STAND_INS[name])
+        stack.append(known[name])
+    elif opcode == "BINPERSID" and "" in known:
+        stack.append(known[""](stack.pop()))
     elif opcode == "REDUCE":
         arguments, call = stack.pop(), stack.pop()
         if not callable(call):
@@ -217,6 +246,8 @@ def _construct(stack: list[Any], opcode: str, argument: Any, on_array: OnArray |
         stack.append(call(*arguments))
     elif opcode == "BUILD":
         state, target = stack.pop(), stack[-1]
+        if isinstance(target, dict):  # attributes of an ordered dictionary
+            return
         if not isinstance(target, (_Array, _Dtype)):
             raise ValueError("its pickle fills what is no new array")
         target.build(state, on_array)

@@ -1,7 +1,8 @@
-"""The VLP pack, this library's own format for embeddings of a vision-language model.
+"""Our own formats: VLP packs of a vision-language model, CBP packs of an action classifier.
 
 ``meta.json`` names model, rate and classes, ``text.npy`` holds a row (classes, width) for each class name,
-``features/VIDEO.npy`` (snippets, width) float16; all rows have unit length.
+``features/VIDEO.npy`` (snippets, width) float16; all rows of a VLP pack have unit length. A CBP pack has neither
+classes nor text rows; its ``columns`` say which belong to RGB and which to flow.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from wtal_lib.data.files import read_array, read_json, readable, replacing
 from wtal_lib.data.segments import Grid
 
 META = ("model", "pretrained", "fps", "stride", "embed_dim", "logit_scale", "classes", "templates")
-"what meta.json must hold"
+"what meta.json of a VLP pack must hold"
+CBP_META = ("model", "pretrained", "fps", "stride", "embed_dim", "columns")
+"of a CBP pack, whose ``kind`` is cbp"
 REMEDY = "write the pack again"
 
 
@@ -40,23 +43,33 @@ def write_vlp_pack(
     for name, rows in features:
         if rows.shape[1:] != shape[1:] or Path(name).name != name:
             raise ValueError(f"expected rows of width {shape[1]} under a plain name, got {rows.shape} for {name!r}")
-        with replacing(folder / "features" / f"{name}.npy") as file:
-            np.save(file, rows.astype(np.float16))
+        write_rows(folder, name, rows)
     with replacing(folder / "text.npy") as file:
         np.save(file, text_ce.astype(np.float32))
+    write_meta(folder, meta)
+
+
+def write_meta(folder: Path, meta: dict[str, Any]) -> None:
+    """Write the ``meta.json`` of a pack: all that a CBP pack has beside its features."""
     with replacing(folder / "meta.json") as file:
         file.write(json.dumps(meta, indent=1).encode())
 
 
+def write_rows(folder: Path, name: str, rows: np.ndarray) -> None:
+    """Write the features of a video into a pack, float16."""
+    with replacing(folder / "features" / f"{name}.npy") as file:
+        np.save(file, rows.astype(np.float16))
+
+
 def read_meta(path: Path) -> tuple[dict[str, Any], Grid]:
-    """A pack's ``meta.json`` and its snippet grid; UnreadableError where one of :data:`META` is missing or odd."""
-    expected = f"the json of a VLP pack, with {', '.join(META)}"
-    meta = read_json(path, expected, REMEDY)
-    with readable(path, expected, REMEDY):
-        if missing := ", ".join(name for name in META if name not in meta):
+    """A pack's ``meta.json`` and its snippet grid; UnreadableError where something is missing or odd."""
+    meta = read_json(path, f"the json of a feature pack, with {', '.join(META)}", REMEDY)
+    kind, needed = ("CBP", CBP_META) if isinstance(meta, dict) and meta.get("kind") == "cbp" else ("VLP", META)
+    with readable(path, f"the json of a {kind} pack, with {', '.join(needed)}", REMEDY):
+        if missing := ", ".join(name for name in needed if name not in meta):
             raise ValueError(f"{missing} are missing")
         grid = Grid(float(meta["fps"]), float(meta["stride"]))
-        return {**meta, "embed_dim": int(meta["embed_dim"]), "classes": list(map(str, meta["classes"]))}, grid
+        return {**meta, "embed_dim": int(meta["embed_dim"]), "classes": list(map(str, meta.get("classes", ())))}, grid
 
 
 def read_text_rows(folder: Path, meta: dict[str, Any], classes: Sequence[str], width: int) -> Float[np.ndarray, "c e"]:

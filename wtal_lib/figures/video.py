@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -167,7 +168,7 @@ def video_overview(
         of = np.flatnonzero(here & (detections.label_n == index[word]))
         of = of[_apart(detections.segment_n2[of], detections.score_n[of])]
         _scored_bars(axes[2], detections.segment_n2[of], detections.score_n[of], lane, colour(branch), best)
-    axes[2].set_yticks(-np.arange(len(words)) - 0.5, words)
+    axes[2].set_yticks(-np.arange(len(words)) - 0.5, [textwrap.fill(word, 22) for word in words])
     draw.bare(axes[2])
     scale = f"time (s); all lanes on one scale, highest activation {highest:.2g}"
     axes[2].set(xlabel=scale, xlim=(0, end), ylim=(-len(words), 0))

@@ -48,7 +48,8 @@ class Data:
     @property
     def place(self) -> str:
         """Folder of results by what they rest on: real, simulated, drawn (annotations too) or random-weights."""
-        if self.vlp is not None and self.vlp.meta.get("pretrained") == "random":
+        metas = [getattr(pack, "meta", {}) for pack in (self.cbp, self.vlp)]
+        if any("random" in (meta.get("pretrained"), meta.get("weights")) for meta in metas):
             return "random-weights"
         return "drawn" if self.structure == "simulated" else self.source
 

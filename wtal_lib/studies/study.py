@@ -269,14 +269,14 @@ def open_study(
     *,
     needs: Sequence[str] = ("cbp", "vlp"),
     extra: Mapping[str, tuple[Any, Any]] | None = None,
-    random_weights: bool = False,
+    place: str = "",
 ) -> Study:
     """The study of a notebook whose parameters are among ``given``, usually its ``globals()``.
 
     ``needs`` names the packs without which everything is simulated; ``extra`` adds parameters to :data:`PARAMETERS`,
-    each with kind and default. Results of a model with ``random_weights`` go to a folder of their own. Raises
-    ValueError: a parameter that is unknown (the nearest known one is offered) or has a wrong value, or broken data;
-    FileNotFoundError: ``source`` is real and something needed is missing, or ``data_root`` does not exist;
+    each with kind and default. ``place``, of :data:`gallery.SOURCES`, is where results go that do not rest on the data.
+    Raises ValueError: a parameter that is unknown (the nearest known one is offered) or has a wrong value, or broken
+    data; FileNotFoundError: ``source`` is real and something needed is missing, or ``data_root`` does not exist;
     PermissionError: results cannot be written.
     """
     started = time.monotonic()
@@ -287,13 +287,13 @@ def open_study(
     own = parameters["dataset"] not in DATASETS and records.seen_from(parameters["dataset"], root)
     known = get_dataset(own if own and own.exists() else parameters["dataset"])
     dataset = parameters["dataset"] = known.name
-    place = parameters["data_root"] and records.seen_from(parameters["data_root"], root)
+    given_root = parameters["data_root"] and records.seen_from(parameters["data_root"], root)
     rate = {name: parameters.pop(name) for name in ("fps", "stride", "kind")}
-    spec = Spec(known.given, parameters["source"], str(place or ""), parameters["profile"], **rate)
+    spec = Spec(known.given, parameters["source"], str(given_root or ""), parameters["profile"], **rate)
     parameters |= rate if spec.grid else {}
     data = open_data(spec, needs)
     results = records.seen_from(parameters["results"], root) if parameters["results"] else root / "results"
-    folder = results / ("random-weights" if random_weights else data.place) / dataset / name
+    folder = results / (place or data.place) / dataset / name
     records.require_writable(folder)
     theme()
     held = {item.name: getattr(data, item.name) for item in fields(data)}

@@ -1,4 +1,4 @@
-"""Video files through a frozen backbone into a feature pack: decode, batch, forward, write."""
+"""Video files through frozen backbones into feature packs: decode once, batch, forward, write."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ from torch import Tensor
 
 from wtal_lib.data.files import header, read_json, replacing
 from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.data.vlp_pack import write_rows
 from wtal_lib.parallel import duration
 from wtal_lib.video.frames import frames, probe
 
 S = TypeVar("S")
 
-IDENTITY = ("model", "pretrained", "origin", "precision", "fps", "stride", "embed_dim", "sampling")
+IDENTITY = (
+    *("kind", "model", "pretrained", "origin", "precision", "fps", "stride", "embed_dim", "sampling"),
+    *("short_side", "crop"),
+)
 "what must be equal for features to stand in one pack"
 
 PACKAGES = ("wtal_lib", "torch", "open_clip_torch", "av", "pillow", "numpy")
@@ -65,79 +69,113 @@ class Extraction:
     "why nothing or not all of it could be read"
 
 
-def fill_pack(
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A pack to be filled."""
+
+    out: Path
+    backbone: Backbone
+    begin: Callable[..., None]
+    "``begin(out, meta=…)`` writes ``meta.json``, and what else stands beside the features"
+
+
+def fill_packs(
     videos: Sequence[Path],
-    out: Path,
-    backbone: Backbone,
-    write: Callable[..., None],
+    targets: Sequence[Target],
     *,
     grid: Grid = I3D_GRID,
     batch: int = 32,
     workers: int = 1,
     say: Callable[[str], None] = lambda line: None,
 ) -> Extraction:
-    """Extract the features of ``videos`` into the pack ``out``, which ``write(out, meta=…, features=…)`` writes.
+    """Extract the features of ``videos`` into packs, each video decoded once for all of them.
 
-    ``workers`` videos are decoded at once, ``batch`` snippets go through the backbone together. Finished videos are
-    skipped; a video that cannot be read is one of the ``problems``. ``say`` gets a line after each, with the time to
-    go. Raises ValueError for another origin than that of ``out`` and for names given twice, OSError for a full disk.
+    ``workers`` videos are decoded at once, ``batch`` snippets go through a backbone together. Finished videos are
+    skipped, pack by pack; a video that cannot be read is one of the ``problems``. ``say`` gets a line after each, with
+    the time to go. Raises ValueError for another origin than that of a pack and for names given twice, OSError for a
+    full disk.
     """
-    meta = {"model": backbone.name, "fps": grid.fps, "stride": grid.stride, "embed_dim": backbone.width}
-    meta |= {**backbone.meta, "versions": {name: importlib.metadata.version(name) for name in PACKAGES}}
-    _require_same(out, meta)
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    metas = [_meta(target.backbone, grid) | {"versions": versions} for target in targets]
+    for target, meta in zip(targets, metas, strict=True):
+        _require_same(target.out, meta)
     require_distinct(videos)
-    result = Extraction(skipped=[video.stem for video in videos if _finished(out, video, backbone.width)])
-    size = {video: video.stat().st_size for video in videos if video.stem not in set(result.skipped)}
+    wanted = {video: [one for one in targets if not _finished(one.out, video, one.backbone.width)] for video in videos}
+    result = Extraction(skipped=[video.stem for video, missing in wanted.items() if not missing])
+    size = {video: video.stat().st_size for video, missing in wanted.items() if missing}
+    began, done = time.monotonic(), 0
+    rows: defaultdict[Path, list[list[Tensor]]] = defaultdict(list)
 
-    def written(arriving: Iterable[tuple[Path, Any]]) -> Iterator[tuple[str, np.ndarray]]:
-        """Name and features of each video; ``result`` and ``say`` get its outcome."""
-        began, done, total = time.monotonic(), 0, sum(size.values())
-        rows: defaultdict[Path, list[Tensor]] = defaultdict(list)
-        for video, item in arriving:
-            if isinstance(item, Tensor):
-                rows[video].append(backbone.forward(item))
-                continue
-            parts, done = rows.pop(video, []), done + size[video]
-            if isinstance(item, Exception):
-                problem = what = str(item) or type(item).__name__
-            else:
-                feature_td = torch.cat(parts).cpu().numpy()
-                yield video.stem, feature_td
-                with replacing(out / "features" / f"{video.stem}.json") as file:
-                    file.write(json.dumps(item).encode())
-                result.written[video.stem] = len(feature_td)
-                problem, what = item["short"], item["short"] or f"{len(feature_td)} snippets"
-            if problem:
-                result.problems[video.stem] = problem
-            left = (time.monotonic() - began) * (total - done) / max(1, done)
-            count = len(result.written.keys() | result.problems.keys())
-            say(f"[{count}/{len(size)}] {video.stem}: {what}" + (f", {duration(left)} left" if left else ""))
+    def finish(video: Path, item: dict[str, Any] | Exception) -> str:
+        """Write what a video has, and return how it went."""
+        parts = rows.pop(video, [])
+        if isinstance(item, Exception):
+            result.problems[video.stem] = problem = str(item) or type(item).__name__
+            return problem
+        for target, of_target in zip(wanted[video], zip(*parts, strict=True), strict=True):
+            write_rows(target.out, video.stem, torch.cat(of_target).cpu().numpy())
+            with replacing(target.out / "features" / f"{video.stem}.json") as file:
+                file.write(json.dumps(item).encode())
+        result.written[video.stem] = item["rows"]
+        if item["short"]:
+            result.problems[video.stem] = item["short"]
+        return item["short"] or f"{item['rows']} snippets"
+
+    def read(video: Path) -> Iterator[Any]:
+        return snippets(video, [target.backbone for target in wanted[video]], grid, batch)
 
     try:  # meta.json first, so that a killed call leaves a pack that says what it is
-        write(out, meta=meta, features=())
-        with closing(read_ahead(size, lambda video: snippets(video, backbone, grid, batch), workers)) as arriving:
-            write(out, meta=meta, features=written(arriving))
+        for target, meta in zip(targets, metas, strict=True):
+            target.begin(target.out, meta=meta)
+        with closing(read_ahead(size, read, workers)) as arriving:
+            for video, item in arriving:
+                if isinstance(item, tuple):
+                    forward = [target.backbone.forward for target in wanted[video]]
+                    rows[video].append([call(part) for call, part in zip(forward, item, strict=True)])
+                    continue
+                what, done = finish(video, item), done + size[video]
+                left = (time.monotonic() - began) * (sum(size.values()) - done) / max(1, done)
+                count = len(result.written.keys() | result.problems.keys())
+                say(f"[{count}/{len(size)}] {video.stem}: {what}" + (f", {duration(left)} left" if left else ""))
     except torch.cuda.OutOfMemoryError as error:
         raise ValueError(f"{batch} snippets at once do not fit into the GPU's memory; choose fewer") from error
     except OSError as error:
         raise OSError(
-            f"cannot write {out}: {error.strerror or error}; {len(result.written) + len(result.skipped)} finished "
-            "videos are kept: make room and call again"
+            f"cannot write {', '.join(str(one.out) for one in targets)}: {error.strerror or error}; "
+            f"{len(result.written) + len(result.skipped)} finished videos are kept: make room and call again"
         ) from error
     return result
 
 
-def snippets(video: Path, backbone: Backbone, grid: Grid, batch: int) -> Iterator[Tensor | dict[str, Any]]:
-    """Preprocessed snippets of a video, at most ``batch`` a tensor; at last, the file's properties."""
+def _meta(backbone: Backbone, grid: Grid) -> dict[str, Any]:
+    meta = {"model": backbone.name, "fps": grid.fps, "stride": grid.stride, "embed_dim": backbone.width}
+    return meta | backbone.meta
+
+
+def snippets(
+    video: Path, backbones: Sequence[Backbone], grid: Grid, batch: int
+) -> Iterator[tuple[Tensor, ...] | dict[str, Any]]:
+    """Preprocessed snippets of a video, at most ``batch`` a tensor and one for each backbone; at last, its properties.
+
+    Raises ValueError for a video that is broken, or shorter than one snippet where a backbone takes several frames.
+    """
     info = probe(video)
-    count, taken, got = grid.count(info.duration), len(backbone.offsets), 0
-    time_tk = grid.seconds(np.arange(count)[:, None] + np.array(backbone.offsets))
-    shown = frames(video, time_tk.clip(0, info.duration - 0.5 / info.fps).ravel())
+    offsets = sorted({offset for one in backbones for offset in one.offsets})
+    places = [[offsets.index(offset) for offset in one.offsets] for one in backbones]
+    if len(offsets) > 1 and info.duration + 0.5 / info.fps < grid.step:
+        raise ValueError(f"{video} lasts {info.duration:.2f} s, less than one snippet of {grid.step:g} s; leave it out")
+    count, taken, got = grid.count(info.duration), len(offsets), 0
+    time_tk = grid.seconds(np.arange(count)[:, None] + np.array(offsets)).clip(0, info.duration - 0.5 / info.fps)
+    shown = frames(video, np.maximum.accumulate(time_tk.ravel()))
     clips = iter(lambda: [frame.image for frame in islice(shown, taken)], [])
-    ready = (backbone.preprocess(images) for images in clips if len(images) == taken)
+    ready = (
+        [one.preprocess([images[i] for i in place]) for one, place in zip(backbones, places, strict=True)]
+        for images in clips
+        if len(images) == taken
+    )
     while part := list(islice(ready, batch)):
         got += len(part)
-        yield torch.stack(part)
+        yield tuple(torch.stack(of) for of in zip(*part, strict=True))
     if not got:
         raise ValueError(f"{video} breaks off within its first snippet; if it was downloaded, download it again")
     ends = f"{video} ends after {grid.seconds(got):.1f} of {info.duration:.1f} s: {got} of {count} snippets are written"

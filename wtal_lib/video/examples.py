@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import av
 import numpy as np
 
+from wtal_lib.data.datasets import prompt_name
 from wtal_lib.data.files import readable
+from wtal_lib.data.segments import GroundTruth
 from wtal_lib.video.frames import videos_in
 
 
@@ -51,3 +53,17 @@ def find_truth(videos: Iterable[Path]) -> dict[str, list[tuple[str, float, float
                     rows = [(row["label"], *row["segment"]) for row in video["annotations"]]
                     found[name] = [(str(label), float(start), float(stop)) for label, start, stop in rows]
     return found
+
+
+def as_ground_truth(truth: Mapping[str, Sequence[tuple[str, float, float]]], classes: Sequence[str]) -> GroundTruth:
+    """The instances of :func:`find_truth` of these classes, in any spelling, as a table."""
+    index = {prompt_name(label): i for i, label in enumerate(classes)}
+    named = [
+        (video, index.get(prompt_name(label), -1), *rest)
+        for video, of in enumerate(truth.values())
+        for label, *rest in of
+    ]
+    row_m4 = np.array([row for row in named if row[1] >= 0], dtype=np.float64).reshape(-1, 4)
+    none: tuple[np.ndarray, np.ndarray] = np.zeros(0, dtype=int), np.zeros((0, 2))
+    video_m, label_m = row_m4[:, :2].T.astype(int)
+    return GroundTruth(video_m, label_m, row_m4[:, 2:], tuple(truth), tuple(classes), *none)

@@ -28,6 +28,7 @@ from wtal_lib.method.presets import preset
 from wtal_lib.method.schedule import Name
 from wtal_lib.method.state import BRANCHES
 from wtal_lib.method.text import TextResidual
+from wtal_lib.score.detections import write_detections
 from wtal_lib.settings import from_dict
 from wtal_lib.video.text import learner_for
 
@@ -158,6 +159,16 @@ def localize_pack(pack: OpenPack, scorer: Scorer, cbp: Features | None = None, e
     found = scores(pack, scorer, cbp)
     config = replace(scorer.config.localize, class_threshold=0.0) if every_class else scorer.config.localize
     return localize(list(found.values()), config, pack.grid if cbp is None else cbp.grid, scorer.classes)
+
+
+def localize_to_file(folder: Path, out: Path, checkpoint: Path | None = None, data_root: str = "") -> str:
+    """Write the detections of a pack as ``wtal localize`` does, and return a line about them."""
+    pack = open_pack(folder)
+    scorer = trained(checkpoint, pack) if checkpoint else vanilla(pack)
+    found = localize_pack(pack, scorer, cbp_features(data_root, scorer) if data_root else None)
+    write_detections(out, found)
+    mark = " (random weights: meaningless)" if pack.meta["pretrained"] == "random" and not checkpoint else ""
+    return f"{len(found)} segments in {len(found.videos)} videos in {out}{mark}"
 
 
 def best_segments(found: Detections, most: int = 3) -> pd.DataFrame:

@@ -106,12 +106,7 @@ def load(
     ``seed``. ``text_only`` drops the image tower; ``precision`` (of the weights) is ``float32`` or ``bfloat16``. Raises
     ValueError for what does not fit, FileNotFoundError for no such file, ConnectionError for weights out of reach.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {str(device)!r} cannot be used here: {_first_line(error)}; try cpu") from error
+    require_usable(device, precision)
     open_clip = import_open_clip()
     model = model if ":" in model else model.replace("/", "-")
     if ":" not in model and model not in open_clip.list_models():
@@ -142,6 +137,16 @@ def load(
     if text_only:
         built.visual = None
     return vlm
+
+
+def require_usable(device: str | torch.device, precision: str) -> None:
+    """Raise ValueError for a device that is not here, or a precision that is none of :data:`PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {str(device)!r} cannot be used here: {_first_line(error)}; try cpu") from error
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
