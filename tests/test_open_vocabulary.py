@@ -95,7 +95,11 @@ class Cbp:
         return np.zeros(6, np.float32), np.ones(6, np.float32)
 
 
-CONTENT = {"width": {"cbp": 6, "vlp": WIDTH}, "reliability": {"cbp": 0.2, "vlp": 0.8}}
+CONTENT = {
+    "width": {"cbp": 6, "vlp": WIDTH},
+    "reliability": {"cbp": 0.2, "vlp": 0.8},
+    "classes": get_dataset("thumos14").classes,
+}
 "what a run's checkpoint says beside its weights"
 
 
