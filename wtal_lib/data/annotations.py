@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wtal_lib.data.datasets import DATASETS, Dataset, Protocol, get_dataset, part_of
+from wtal_lib.data.datasets import DATASETS, Dataset, Protocol, get_dataset, letters, part_of
 from wtal_lib.data.files import UnreadableError, readable
 from wtal_lib.data.instances import REMEDY, Reading, Video
 from wtal_lib.data.layouts import LAYOUTS, OWN, WTALC, Layout, own_file
@@ -61,8 +61,8 @@ def dataset_folders(root: str | Path, dataset: str) -> list[Path]:
     """
     known, root = get_dataset(dataset), Path(root).expanduser()
     if known.path:
-        path = known.path
-        beside = path if path.is_dir() and not (path / "videoname.npy").exists() else path.parent
+        packed = known.path.is_file() or (known.path / "videoname.npy").exists()
+        beside = known.path.parent if packed else known.path
         tops = dict.fromkeys([beside, *(top for top in (root / known.name, root) if known.name == top.name)])
         return [place for top in tops if top.is_dir() for place in (top, *_inside(top))]
     if not root.is_dir():
@@ -72,6 +72,7 @@ def dataset_folders(root: str | Path, dataset: str) -> list[Path]:
         )
     inside = _inside(root)
     own = [path for path in inside if dataset in named_after(path)]
+    own = [path for path in own if letters(path.name) == dataset] or own  # of several releases, its own
     if not own and dataset not in named_after(root) and any(named_after(path) for path in (root, *inside)):
         return []
     return [place for top in own or [root] for place in (top, *_inside(top))]
@@ -110,7 +111,7 @@ def found_annotations(root: str | Path, dataset: str) -> list[tuple[Layout, Path
     """All annotations of a dataset in a data root, in the order of ``LAYOUTS``: the first is the one to be used."""
     known = get_dataset(dataset)
     if known.path:
-        return [own_file(known.path) if known.path.is_file() else (WTALC, known.path)]
+        return [own_file(known.path)]
     folders = dataset_folders(root, dataset)
     found = [
         (layout, path)
