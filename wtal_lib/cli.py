@@ -52,8 +52,7 @@ def check(
     """What a data root holds, every mismatch in it; exit 1 if a run would fail."""
     from wtal_lib.data import annotations, check, packs
 
-    grid = packs.given_grid(fps, stride, kind)
-    report = check.check(annotations.data_root(data_root), dataset, cache, grid, kind)
+    report = check.check(annotations.data_root(data_root), dataset, cache, packs.given_grid(fps, stride, kind), kind)
     print(json.dumps(report, indent=1) if as_json else check.as_text(report))
     return 0 if check.passes(report) else 1
 
@@ -73,8 +72,7 @@ def score(
     from wtal_lib.data.files import replacing
     from wtal_lib.score.evaluate import as_text, score_file
 
-    options: Any = {"bootstrap": bootstrap, "allow_missing": allow_missing}
-    report = score_file(detections, annotations, dataset, protocol, **options)
+    report = score_file(detections, annotations, dataset, protocol, bootstrap=bootstrap, allow_missing=allow_missing)
     if out:
         with replacing(out) as file:
             file.write(json.dumps(report, indent=1).encode())
@@ -97,13 +95,12 @@ def simulate(
     """Feature packs that need no download, marked as simulated."""
     from tqdm import tqdm
 
-    from wtal_lib.data.annotations import annotations_from
-    from wtal_lib.data.datasets import get_dataset
+    from wtal_lib.data import annotations_from, get_dataset
     from wtal_lib.simulate import knobs, packs
 
     known = get_dataset(dataset)
     config = knobs.difficulty(difficulty, dataset=known.name, profile=profile, seed=seed)
-    real = annotations_from(annotations or known.path, known.name) if annotations or known.path else None
+    real = annotations_from(place, known.name) if (place := annotations or known.path) else None
     world = packs.simulate(config, real)
     with tqdm(total=len(world.cbp) * len(set(layouts)), unit=" videos", disable=None) as bar:
         folder = packs.write_packs(world, out, layouts, lambda _: bar.update())
@@ -136,12 +133,10 @@ def run(
     for wrong in (change for change in changes if "=" not in change):
         raise ValueError(f"--set takes FIELD=VALUE, as schedule.period=25, got {wrong!r}")
     config = presets.preset(preset, dataset, profile, seed, **dict(change.split("=", 1) for change in changes))
-    rate: Any = {"fps": fps, "stride": stride, "kind": kind}
-    data = sources.open_data(sources.Spec(dataset, source, data_root, profile, setting=setting, **rate))
+    data = sources.open_data(sources.Spec(dataset, source, data_root, profile, 0, setting, fps, stride, kind))
     kept = store.Store.below(None, data.place, data.dataset)
     record = run.run(config, data, out or kept, device=device, anew=anew, progress=_to_stderr)
-    folder = out or kept.cache / record["identity"]
-    print(f"{results.as_text(record)}\nrecord.json and detections.json in {folder}")
+    print(f"{results.as_text(record)}\nrecord.json and detections.json in {out or kept.cache / record['identity']}")
 
 
 @app.command
@@ -167,13 +162,8 @@ def extract(
     # before PyTorch is loaded: threads that wait for their part of an encoding leave the core to decoding
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from wtal_lib.video.extract import extract_to_pack
-    from wtal_lib.video.weights import WeightsError
 
-    try:
-        result = extract_to_pack(**given, say=print)
-    except WeightsError as error:
-        _to_stderr(f"wtal extract: {error}")
-        return 1
+    result = extract_to_pack(**given, say=print)
     for problem in result.problems.values():
         _to_stderr(f"wtal extract: {problem}")
     return 1 if result.problems else 0
@@ -251,14 +241,7 @@ def show(
     if others:
         raise ValueError(f"{run!r} are {len(others) + 1} runs; `wtal results list` has their identities")
     record = store.read(path)
-    if not everything:
-        metrics = {
-            branch: {name: {key: one[key] for key in ("iou", "map", "means")} for name, one in protocols.items()}
-            for branch, protocols in record["metrics"].items()
-        }
-        record |= {"metrics": metrics, "revision": record["code"]["revision"]}
-        record = {name: value for name, value in record.items() if name not in ("history", "code", "environment")}
-    print(json.dumps(record, indent=1))
+    print(json.dumps(record if everything else results.summary(record), indent=1))
 
 
 @results.command
@@ -303,8 +286,10 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (CycloptsError, ValueError, OSError, FloatingPointError) as error:
-        text, status = f"{error} See --help." if isinstance(error, CycloptsError) else str(error), 2
+    except CycloptsError as error:
+        text, status = f"{error} See --help.", 2
+    except (ValueError, OSError, FloatingPointError) as error:
+        text, status = str(error), getattr(error, "status", 2)
     except KeyboardInterrupt:
         text, status = "interrupted; the same command goes on where it was", 130
     _to_stderr(" ".join(["wtal", *tokens[:1]]) + f": {text}")

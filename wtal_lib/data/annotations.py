@@ -162,23 +162,22 @@ def _fitted(
     """Classes, videos and notes in the dataset's own words: official classes, its part of them, train or test."""
     spelt = [*reading.classes, *(label for v in reading.videos for label in (*v.labels, *v.instance_labels))]
     official = {label: known.official(label) for label in dict.fromkeys(spelt)}
+    notes, videos, larger = list(reading.notes), reading.videos, DATASETS.get(known.within)
     foreign = [label for label in reading.classes if official[label] is None and not known.path]
-    if foreign and not set(known.classes) <= set(official.values()):
+    covered = set(known.classes) <= set(official.values())
+    if foreign and not covered:
         official |= {label: label for label in foreign}
-        reading.notes.append(f"{len(foreign)} classes are none of {known.title}'s: {', '.join(foreign[:3])}")
-    notes, videos = list(reading.notes), reading.videos
+        notes.append(f"{len(foreign)} classes are none of {known.title}'s: {', '.join(foreign[:3])}")
     unknown = [label for label, name in official.items() if name is None]
-    larger = DATASETS.get(known.within)
-    covers = set(known.classes) <= set(official.values())
-    if unknown and (covers or (larger and all(larger.official(label) for label in official))):
+    within = larger is not None and all(larger.official(label) for label in official)
+    if unknown and (within or (covered and len(unknown) > len(known.classes) / 2)):
         videos = [v for v in videos if all(official[label] for label in (*v.labels, *v.instance_labels))]
-        whole = larger.title if (larger and not covers) or larger else "a larger set"
-        cut = f"cut to the {len(videos)} videos of the {len(known.classes)} of {known.title}"
-        notes.append(f"{whole} with {len(official)} classes, {cut}")
+        whole = f"{larger.title if larger and within else 'a larger set'} with {len(official)} classes"
+        notes.append(f"{whole}, cut to the {len(videos)} videos of the {len(known.classes)} of {known.title}")
     elif unknown:
         named = next((v.name for v in videos if {*v.labels, *v.instance_labels} & {unknown[0]}), "its list of classes")
-        listed = ", ".join((reading.classes or known.classes)[:3])
-        raise ValueError(f"{named} has {unknown[0]!r:.60}, which is none of the classes {listed}, …")
+        some = ", ".join((reading.classes or known.classes)[:3])
+        raise ValueError(f"{named}: {unknown[0]!r:.60} is none of the classes {some}, …")
     else:
         _of_this_release(known, [*official], path, str(reading.about.get("version", "")))
     if reading.about.get("version") and not known.path:
@@ -198,8 +197,8 @@ def _fitted(
     if silent:
         notes.append(f"{len(silent)} test videos have labels alone and are not scored: {', '.join(silent[:3])}")
     require_seconds(list(parted.values()), known)
-    classes = tuple(dict.fromkeys(filter(None, map(official.get, reading.classes)))) if not known.path else ()
-    return (classes or known.classes) if reading.classes and not unknown else known.classes, parted, notes
+    listed = () if unknown or known.path else dict.fromkeys(filter(None, map(official.get, reading.classes)))
+    return tuple(listed) or known.classes, parted, notes
 
 
 def _of_this_release(known: Dataset, labels: list[str], path: Path, version: str) -> None:
