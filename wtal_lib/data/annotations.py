@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wtal_lib.data.datasets import DATASETS, Dataset, Protocol, get_dataset, part_of
+from wtal_lib.data.datasets import DATASETS, Dataset, Protocol, get_dataset, letters, part_of
 from wtal_lib.data.files import UnreadableError, readable
 from wtal_lib.data.instances import REMEDY, Reading, Video
 from wtal_lib.data.layouts import LAYOUTS, OWN, WTALC, Layout, own_file
@@ -61,8 +61,8 @@ def dataset_folders(root: str | Path, dataset: str) -> list[Path]:
     """
     known, root = get_dataset(dataset), Path(root).expanduser()
     if known.path:
-        path = known.path
-        beside = path if path.is_dir() and not (path / "videoname.npy").exists() else path.parent
+        packed = known.path.is_file() or (known.path / "videoname.npy").exists()
+        beside = known.path.parent if packed else known.path
         tops = dict.fromkeys([beside, *(top for top in (root / known.name, root) if known.name == top.name)])
         return [place for top in tops if top.is_dir() for place in (top, *_inside(top))]
     if not root.is_dir():
@@ -72,6 +72,7 @@ def dataset_folders(root: str | Path, dataset: str) -> list[Path]:
         )
     inside = _inside(root)
     own = [path for path in inside if dataset in named_after(path)]
+    own = [path for path in own if letters(path.name) == dataset] or own  # of several releases, its own
     if not own and dataset not in named_after(root) and any(named_after(path) for path in (root, *inside)):
         return []
     return [place for top in own or [root] for place in (top, *_inside(top))]
@@ -110,7 +111,7 @@ def found_annotations(root: str | Path, dataset: str) -> list[tuple[Layout, Path
     """All annotations of a dataset in a data root, in the order of ``LAYOUTS``: the first is the one to be used."""
     known = get_dataset(dataset)
     if known.path:
-        return [own_file(known.path) if known.path.is_file() else (WTALC, known.path)]
+        return [own_file(known.path)]
     folders = dataset_folders(root, dataset)
     found = [
         (layout, path)
@@ -161,23 +162,22 @@ def _fitted(
     """Classes, videos and notes in the dataset's own words: official classes, its part of them, train or test."""
     spelt = [*reading.classes, *(label for v in reading.videos for label in (*v.labels, *v.instance_labels))]
     official = {label: known.official(label) for label in dict.fromkeys(spelt)}
+    notes, videos, larger = list(reading.notes), reading.videos, DATASETS.get(known.within)
     foreign = [label for label in reading.classes if official[label] is None and not known.path]
-    if foreign and not set(known.classes) <= set(official.values()):
+    covered = set(known.classes) <= set(official.values())
+    if foreign and not covered:
         official |= {label: label for label in foreign}
-        reading.notes.append(f"{len(foreign)} classes are none of {known.title}'s: {', '.join(foreign[:3])}")
-    notes, videos = list(reading.notes), reading.videos
+        notes.append(f"{len(foreign)} classes are none of {known.title}'s: {', '.join(foreign[:3])}")
     unknown = [label for label, name in official.items() if name is None]
-    larger = DATASETS.get(known.within)
-    covers = set(known.classes) <= set(official.values())
-    if unknown and (covers or (larger and all(larger.official(label) for label in official))):
+    within = larger is not None and all(larger.official(label) for label in official)
+    if unknown and (within or (covered and len(unknown) > len(known.classes) / 2)):
         videos = [v for v in videos if all(official[label] for label in (*v.labels, *v.instance_labels))]
-        whole = larger.title if (larger and not covers) or larger else "a larger set"
-        cut = f"cut to the {len(videos)} videos of the {len(known.classes)} of {known.title}"
-        notes.append(f"{whole} with {len(official)} classes, {cut}")
+        whole = f"{larger.title if larger and within else 'a larger set'} with {len(official)} classes"
+        notes.append(f"{whole}, cut to the {len(videos)} videos of the {len(known.classes)} of {known.title}")
     elif unknown:
         named = next((v.name for v in videos if {*v.labels, *v.instance_labels} & {unknown[0]}), "its list of classes")
-        listed = ", ".join((reading.classes or known.classes)[:3])
-        raise ValueError(f"{named} has {unknown[0]!r:.60}, which is none of the classes {listed}, …")
+        some = ", ".join((reading.classes or known.classes)[:3])
+        raise ValueError(f"{named}: {unknown[0]!r:.60} is none of the classes {some}, …")
     else:
         _of_this_release(known, [*official], path, str(reading.about.get("version", "")))
     if reading.about.get("version") and not known.path:
@@ -197,8 +197,8 @@ def _fitted(
     if silent:
         notes.append(f"{len(silent)} test videos have labels alone and are not scored: {', '.join(silent[:3])}")
     require_seconds(list(parted.values()), known)
-    classes = tuple(dict.fromkeys(filter(None, map(official.get, reading.classes)))) if not known.path else ()
-    return (classes or known.classes) if reading.classes and not unknown else known.classes, parted, notes
+    listed = () if unknown or known.path else dict.fromkeys(filter(None, map(official.get, reading.classes)))
+    return tuple(listed) or known.classes, parted, notes
 
 
 def _of_this_release(known: Dataset, labels: list[str], path: Path, version: str) -> None:

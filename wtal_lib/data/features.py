@@ -19,6 +19,7 @@ from wtal_lib.data.files import read_array, replacing
 from wtal_lib.data.forms import REMEDY
 from wtal_lib.data.packs import LOOKED_FOR, TIMED, WHERE, Source, found_packs
 from wtal_lib.data.segments import Grid, resampled
+from wtal_lib.data.units import likely_unit
 from wtal_lib.data.vlp_pack import read_text_rows
 
 
@@ -183,7 +184,12 @@ def misfits(pack: Pack, annotations: Annotations) -> dict[str, list[int]]:
 
 def ill_fitting(pack: Pack, annotations: Annotations) -> str:
     """Why the rows of a pack cannot be right, if those of most videos do not fit their durations; else empty."""
-    timed = [name for name in pack.lengths if name in annotations.videos and annotations.videos[name].duration > 0]
+    both = [video for name, video in annotations.videos.items() if name in pack.lengths]
+    if not any(video.duration > 0 for video in both):
+        latest_b = np.array([video.segments.max(initial=0.0) for video in both])
+        unit, why = likely_unit(latest_b, np.array([pack.lengths[video.name] * pack.grid.step for video in both]))
+        return f"{annotations.path}: segments must be in seconds, these are likely {unit}: {why}" if unit else ""
+    timed = [video.name for video in both if video.duration > 0]
     wrong = misfits(pack, annotations)
     if 2 * len(wrong) <= len(timed):
         return ""

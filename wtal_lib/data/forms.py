@@ -74,6 +74,14 @@ def form_of(shapes: Sequence[tuple[int, ...]]) -> Form:
     return Form(axes, tuple(notes))
 
 
+def _few(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape of at most three axes: of more, those of size 1 are dropped, the last first."""
+    while len(shape) > 3 and 1 in shape:
+        last = len(shape) - 1 - shape[::-1].index(1)
+        shape = shape[:last] + shape[last + 1 :]
+    return shape
+
+
 def _wide(shape: Sequence[int]) -> bool:
     """Whether an array of a shape that all videos share is likely (width, snippets)."""
     return shape[0] in WIDTHS and shape[1] not in WIDTHS
@@ -85,7 +93,7 @@ def shape_of(path: Path) -> tuple[int, ...]:
         with readable(path, EXPECTED, REMEDY), open(path, "rb") as file:
             shape, _, dtype, _ = header(file)
         if dtype.kind != "O":
-            return shape
+            return _few(shape)
     return read_form(path).shape
 
 
@@ -95,7 +103,8 @@ def read_form(path: Path) -> np.ndarray:
         with readable(path, EXPECTED, REMEDY), open(path, "rb") as file:
             objects = header(file)[2].kind == "O"
         if not objects:
-            return read_array(path, EXPECTED, REMEDY, "f")
+            array = read_array(path, EXPECTED, REMEDY, "f")
+            return array if array.ndim < 4 else array.reshape(_few(array.shape))
     with readable(path, EXPECTED, REMEDY):
         if path.suffix == ".npy":
             held: Any = read_objects(path, EXPECTED, REMEDY)
@@ -112,7 +121,7 @@ def read_form(path: Path) -> np.ndarray:
         array = _one(held)
         if array.dtype.kind != "f":
             raise ValueError(f"it holds {array.dtype}")
-        return array
+        return array.reshape(_few(array.shape))
 
 
 def _one(held: Any) -> np.ndarray:

@@ -55,8 +55,8 @@ def own_file(path: Path) -> tuple[Layout, Path]:
     """
     if path.is_file():
         return OWN, path
-    for found in WTALC.find(path, ("",), {}):
-        return WTALC, found
+    for packed in WTALC.find(path, ("",), {}):
+        return WTALC, packed
     files = [one for one in sorted(path.glob("*.json")) if not re.search(r"fps|class|meta|features", one.name.lower())]
     if len(files) == 1:
         return OWN, files[0]

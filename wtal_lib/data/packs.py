@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -188,8 +189,8 @@ def _two_stream(folder: Path, annotations: Annotations) -> Iterator[Source]:
 
 def _per_video(folder: Path, annotations: Annotations) -> Iterator[Source]:
     """ActionFormer / OpenTAD, and anybody's folder: one file a video, or one a modality."""
-    for top in _named(folder, "cbp"):
-        yield _files("cbp", "actionformer", top, None, _leaves(top))
+    for tops in _tops(folder, "cbp", annotations):
+        yield _files("cbp", "actionformer", tops[0], None, [leaf for top in tops for leaf in _leaves(top)])
 
 
 def _ours(folder: Path, annotations: Annotations, kind: str = "vlp") -> Iterator[Source]:
@@ -202,16 +203,46 @@ def _ours(folder: Path, annotations: Annotations, kind: str = "vlp") -> Iterator
 
 def _clip(folder: Path, annotations: Annotations) -> Iterator[Source]:
     """CLIP features of other projects: flat, or a folder per subset; the rate is given or inferred."""
-    for top in _named(folder, "vlp"):
-        yield _files("vlp", "clip", top, None, _leaves(top))
+    for tops in _tops(folder, "vlp", annotations):
+        yield _files("vlp", "clip", tops[0], None, _leaves(tops[0]))
 
 
-def _named(folder: Path, kind: str) -> list[Path]:
-    """Folders called after a kind of features, or told so: ``folder`` itself, those in it and in its ``features/``."""
+def _tops(folder: Path, kind: str, annotations: Annotations) -> list[list[Path]]:
+    """Folders called after a kind of features, told to be of it, or with files called after videos; RGB with its flow.
+
+    They are ``folder`` itself, those in it and those in its ``features/``.
+    """
     inside = [path for path in (folder, *folder.glob("*/"), *folder.glob("features/*/")) if path.is_dir()]
-    words = [path for path in sorted(inside) if any(word in path.name.lower() for word in WORDS[kind])]
-    told = [path for path in sorted(inside) if path not in words and "kind" in _told(path)]
-    return [path for path in (*words, *told) if not (path / "meta.json").exists()]
+    inside = [path for path in sorted(set(inside)) if not any((p / "meta.json").exists() for p in (path, path.parent))]
+    own = [path for path in inside if kind in _kinds(path)]
+    own += [path for path in inside if not _kinds(path) and _told(path).get("kind") == kind and any(path.iterdir())]
+    if kind == "cbp":
+        names = {*annotations.videos, *(video.youtube_id for video in annotations.videos.values())}
+        own += [path for path in inside if path not in own and not _kinds(path) and _holds(path, names)]
+    groups: dict[tuple[Path, str], list[Path]] = {}
+    for path in own:
+        plain = re.sub(r"[-_.]?(rgb|flow)(?=[-_.]|$)", "", path.name.lower())
+        groups.setdefault((path.parent, plain), []).append(path)
+    return [sorted(paths, key=_modality, reverse=True) for paths in groups.values()]
+
+
+def _kinds(folder: Path) -> list[str]:
+    """The kinds of features that a folder's name says."""
+    return [kind for kind, words in WORDS.items() if any(word in folder.name.lower() for word in words)]
+
+
+def _holds(folder: Path, names: Collection[str]) -> bool:
+    """Whether one of the first files of a folder is called after a video."""
+    if folder.name.lower() in (*SUBSETS, *MODALITIES):
+        return False
+    stems = (entry.name.rpartition(".")[0] for entry in islice(os.scandir(folder), 50) if entry.name.endswith(SUFFIXES))
+    return any(re.sub(r"^v_|[-_.](rgb|flow)$", "", stem) in names or stem in names for stem in stems)
+
+
+def _modality(folder: Path) -> str:
+    """Rgb or flow, as a folder's name says, else empty."""
+    named = re.search(r"(?:^|[-_.])(rgb|flow)(?:[-_.]|$)", folder.name.lower())
+    return named[1] if named else ""
 
 
 def _told(folder: Path) -> dict[str, Any]:
@@ -221,7 +252,7 @@ def _told(folder: Path) -> dict[str, Any]:
         ValueError: it says something else.
     """
     path = next((path for path in (folder / TOLD, folder.parent / TOLD) if path.is_file()), None)
-    if path is None:
+    if path is None or (folder / "meta.json").exists():
         return {}
     told = read_json(path, TOLD_EXPECTED, "write it so")
     with readable(path, TOLD_EXPECTED, "write it so"):
@@ -235,6 +266,8 @@ def _told(folder: Path) -> dict[str, Any]:
             raise ValueError("it has a stride and no fps")
         if told.get("kind") is not None and kind is None:
             raise ValueError(f"its kind is {told['kind']!r:.40}")
+        if path.parent != folder and kind and _kinds(folder) not in ([], [kind]):  # it is beside another pack too
+            return {}
         return {**numbers, **({"kind": kind} if kind else {})}
 
 
@@ -250,7 +283,7 @@ def _files(kind: str, layout: str, path: Path, grid: Grid | None, folders: list[
     found: dict[str, dict[str, str]] = {}
     listed: list[tuple[str, int, int]] = []
     for folder in filter(Path.is_dir, folders):
-        modality = folder.name.lower() if folder.name.lower() in MODALITIES else ""
+        modality = _modality(folder)
         entries = (entry for entry in os.scandir(folder) if entry.name.lower().endswith(SUFFIXES))
         for entry in sorted(entries, key=lambda entry: entry.name):
             status, (key, _, _) = entry.stat(), entry.name.rpartition(".")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ from jaxtyping import Float
 from wtal_lib.data.instances import Video
 from wtal_lib.data.segments import I3D_GRID, Grid, resampled
 
-RATES = (Grid(25, 16), Grid(10, 1), Grid(30, 4), Grid(30, 16), Grid(15, 16), Grid(25, 8), Grid(25, 4), Grid(1, 1))
+RATES = (Grid(25, 16), Grid(10, 1), Grid(30, 4), Grid(30, 16), Grid(15, 16), Grid(1, 1))
+CLIP_RATES = (*RATES, Grid(25, 8), Grid(25, 4))
 "grids of community packs; a rate inferred from rows and durations becomes the nearest one"
 RATE_TOLERANCE = 0.02
 "relative difference from one of them that still counts as it"
@@ -69,12 +70,13 @@ def timing(rows: Mapping[str, int], videos: Mapping[str, Video], clip: int, give
     duration = np.array([video.duration for video in known.values()])
     fps = np.array([video.fps for video in known.values()])
     rate = float(np.median(count / duration))
-    fits = [(_misfit(count, duration / grid.step), grid, False) for grid in ([given] if given else RATES)]
+    usual: Sequence[Grid] = [given] if given else CLIP_RATES if clip > 1 else RATES
+    fits = [(_misfit(count, duration / grid.step), grid, False) for grid in usual]
     if (fps > 0).mean() > 0.5 and (clip > 1 or np.ptp(fps[fps > 0]) > 0):
         own, common = fps > 0, float(np.median(fps[fps > 0]))
-        usual = {max(1, round(common / rate) + i) for i in (-1, 0, 1)}
+        near = {max(1, round(common / rate) + i) for i in (-1, 0, 1)}
         close = given is not None and abs(given.fps / common - 1) < RATE_TOLERANCE
-        for stride in usual if given is None else {given.stride} if close else ():
+        for stride in near if given is None else {given.stride} if close else ():
             frames = duration * fps / stride
             clips = np.maximum((duration * fps - clip) / stride + 1, 1)
             least = min(_misfit(count[own], expected[own]) for expected in (frames, clips))

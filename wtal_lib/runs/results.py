@@ -132,6 +132,16 @@ def as_text(record: Mapping[str, Any]) -> str:
     return f"{head}\n{as_table(rows, list(rows[0]))}"
 
 
+def summary(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without its history, packages and the AP of each class."""
+    metrics = {
+        branch: {name: {key: one[key] for key in ("iou", "map", "means")} for name, one in protocols.items()}
+        for branch, protocols in record["metrics"].items()
+    }
+    rest = {name: value for name, value in record.items() if name not in ("history", "code", "environment")}
+    return {**rest, "metrics": metrics, "revision": record["code"]["revision"]}
+
+
 PRUNABLE = {
     "leftovers": "what killed processes left half-written",
     "damaged": "damaged records and checkpoints that were set aside, and records that do not match their checksum",

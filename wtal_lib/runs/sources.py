@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from wtal_lib.data.annotations import Annotations, data_root, find_annotations
-from wtal_lib.data.datasets import get_dataset
+from wtal_lib.data.annotations import Annotations, data_root, earned_name, find_annotations
+from wtal_lib.data.datasets import Dataset, get_dataset
 from wtal_lib.data.features import Pack, find_pack, ill_fitting, marked
 from wtal_lib.data.packs import given_grid
 from wtal_lib.data.segments import Grid
@@ -39,6 +39,17 @@ class Data:
     "the simulated world behind simulated packs; None where packs were read from disk"
     missing: Mapping[str, str]
     "by kind of data, why it was not found"
+
+    @property
+    def known(self) -> Dataset:
+        """What is known of the dataset: classes, protocols, bins."""
+        return get_dataset(self.dataset)
+
+    @property
+    def protocol_name(self) -> str:
+        """The headline protocol, with the number of videos where the annotations lack some of those that it scores."""
+        protocol = self.known.headline
+        return earned_name(protocol, sum(v.name not in protocol.excluded for v in self.annotations.subset("test")))
 
     @property
     def structure(self) -> Literal["real", "simulated"]:

@@ -27,8 +27,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
-from wtal_lib.data.annotations import earned_name
-from wtal_lib.data.datasets import DATASETS, Dataset, get_dataset
+from wtal_lib.data.datasets import DATASETS, get_dataset
 from wtal_lib.data.features import marked
 from wtal_lib.data.files import replacing
 from wtal_lib.figures.style import theme
@@ -64,17 +63,6 @@ class Study(Data):
     files: dict[str, tuple[bytes, RestsOn]] = field(default_factory=dict)
 
     @property
-    def known(self) -> Dataset:
-        """What is known of the dataset: classes, protocols, bins."""
-        return get_dataset(self.dataset)
-
-    @property
-    def protocol_name(self) -> str:
-        """The headline protocol, with the number of videos where the annotations lack some of those that it scores."""
-        protocol = self.known.headline
-        return earned_name(protocol, sum(v.name not in protocol.excluded for v in self.annotations.subset("test")))
-
-    @property
     def seeds(self) -> list[int]:
         """The seeds that were asked for; one run each."""
         return list(self.parameters["seeds"])
@@ -93,12 +81,11 @@ class Study(Data):
 
     def stamp(self, rests_on: RestsOn = "features") -> str:
         """The line below every figure and table: dataset, profile and seeds, protocol of scores, what is simulated."""
-        dataset = self.known
         seeds = f"seed{'s' * (len(self.seeds) > 1)} {', '.join(map(str, self.seeds))}"
         run = [f"profile {self.parameters['profile']}", seeds] if rests_on == "features" else []
         scored = [self.protocol_name] if rests_on in ("features", "detections") else []
         simulated = self.simulated_parts(rests_on).replace("simulated", "SIMULATED")
-        return ", ".join(one for one in [dataset.title, *run, *scored, simulated] if one)
+        return ", ".join(one for one in [self.known.title, *run, *scored, simulated] if one)
 
     def figure(
         self, name: str, drawn: Figure | Axes | Sequence[Axes], data: pd.DataFrame, rests_on: RestsOn = "features"

@@ -14,7 +14,7 @@ from torch import nn
 
 from wtal_lib.data import checkpoint
 from wtal_lib.data.annotations import find_annotations
-from wtal_lib.data.datasets import DATASETS
+from wtal_lib.data.datasets import DATASETS, get_dataset
 from wtal_lib.data.features import Features, find_pack
 from wtal_lib.data.files import read_array, read_json
 from wtal_lib.data.segments import Detections, Grid, resampled
@@ -120,6 +120,8 @@ def cbp_features(root: str | Path, scorer: Scorer) -> Features:
     if "cbp" not in scorer.branches:
         raise ValueError("CBP features serve the CBP branch of a trained run; name one with --checkpoint")
     dataset = scorer.config.dataset
+    if dataset not in DATASETS:
+        dataset = get_dataset(root).name  # somebody's own: their annotations are in the folder
     return find_pack(root, dataset, "cbp", find_annotations(root, dataset))
 
 

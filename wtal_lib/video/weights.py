@@ -24,6 +24,9 @@ PREFIXES = ("module.", "model.")
 class WeightsError(ValueError):
     """A file does not hold usable weights."""
 
+    status = 1
+    "with which the command line ends"
+
 
 def require_weights(path: Path) -> None:
     """Refuse a pointer, a web page, a file that is cut off, and one that cannot be read without running its code.
