@@ -158,7 +158,7 @@ FORMS = {
     "dict_npy": (32, ""),
     "rgb_flow_suffix": (32, ""),
     "subset_folders": (16, ""),
-    "flow_one_short": (32, "412 videos have a row less of RGB or flow: the other's last row is cut"),
+    "flow_one_short": (32, "412 videos have one row less of one of RGB and flow: the other's last row is cut"),
 }
 
 
