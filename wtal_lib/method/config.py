@@ -159,7 +159,7 @@ class Config:
     seed: int = 0
     "of the initial weights, the batches and the dropout"
     prompts: Literal["fixed", "residual", "context"] = "residual"
-    "text rows as given; with a learnable residual; or from the text tower with learnable context (needs its weights)"
+    "text rows as given; with a learnable residual; or from the text tower with 16 learnable vectors on either side"
     fusion: Literal["sum", "mean", "product", "max"] = "sum"
     "how the branches' normalised scores become one"
     cbp_share: Share = 0.7

@@ -22,7 +22,7 @@ from wtal_lib.runs.sources import Data
 from wtal_lib.score.completeness import activated, covered, shares
 from wtal_lib.score.evaluate import report
 from wtal_lib.settings import digest, replaced, to_dict
-from wtal_lib.video.text import learner_for
+from wtal_lib.video.text import EFFICIENT_PROMPT, learner_for
 
 Scores = dict[str, dict[str, VideoScores]]
 "by branch, then by video"
@@ -75,7 +75,7 @@ class Experiment:
             return text.TextResidual(self._rows()).requires_grad_(self.config.prompts != "fixed")
         if self.vlp.meta.get("simulated"):
             raise ValueError("prompts='context' needs a text tower, which simulated features have not; use residual")
-        return learner_for(self.vlp.meta, self.batches.classes, self.device)
+        return learner_for(self.vlp.meta, self.batches.classes, self.device, **EFFICIENT_PROMPT)
 
     def vanilla(self) -> models.Vanilla:
         """The VLP branch before any training."""
