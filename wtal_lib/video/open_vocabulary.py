@@ -121,7 +121,8 @@ def cbp_features(root: str | Path, scorer: Scorer) -> Features:
         raise ValueError("CBP features serve the CBP branch of a trained run; name one with --checkpoint")
     dataset = scorer.config.dataset
     if dataset not in DATASETS:
-        dataset = get_dataset(root).name  # somebody's own: their annotations are in the folder
+        own = Path(root) / dataset  # somebody's own: their annotations are in the folder, or in one of its name in it
+        dataset = get_dataset(own if own.is_dir() else root).name
     return find_pack(root, dataset, "cbp", find_annotations(root, dataset))
 
 
