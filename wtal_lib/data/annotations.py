@@ -180,7 +180,7 @@ def _fitted(
         raise ValueError(f"{named}: {unknown[0]!r:.60} is none of the classes {some}, …")
     else:
         _of_this_release(known, [*official], path, str(reading.about.get("version", "")))
-    if reading.about.get("version") and not known.path:
+    if reading.about.get("version") and not known.path and not unknown:
         notes.append(f"{known.title}, from a file of {reading.about['version']!s:.40}")
     words, parted, silent = dict.fromkeys(v.subset for v in videos), dict[str, Video](), []
     for video in videos:
