@@ -16,7 +16,7 @@ from wtal_lib.simulate.knobs import Simulator
 from wtal_lib.simulate.structure import drawn_annotations, groups, seconds, structures, subset
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", ["thumos14", "activitynet12"])
 def test_groups_hold_every_class_once_in_official_spelling(dataset: str) -> None:
     assert sorted(sum(structures()[dataset].groups, ())) == sorted(get_dataset(dataset).classes)
     assert np.bincount(groups(get_dataset(dataset).classes)).min() > 1
@@ -49,7 +49,7 @@ def test_the_same_seed_draws_the_same_videos() -> None:
     assert one.videos.keys() != third.videos.keys()
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("dataset", ["thumos14", "activitynet12"])
 def test_drawn_structure_is_like_the_real_one(dataset: str, shared_data: Path) -> None:
     real = census.samples(find_annotations(shared_data, dataset))
     drawn = census.samples(drawn_annotations(Simulator(dataset=dataset, profile="full")))

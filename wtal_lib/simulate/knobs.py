@@ -27,9 +27,9 @@ class Size:
 
 
 SIZES = {
-    "full": Size(2048, 512, {"thumos14": (200, 212), "activitynet12": (4819, 2383)}),
-    "quick": Size(256, 128, {"thumos14": (200, 212), "activitynet12": (1500, 300)}),
-    "ci": Size(64, 32, {"thumos14": (40, 40), "activitynet12": (100, 100)}, 200.0),
+    "full": Size(2048, 512, {"thumos14": (200, 212), "activitynet12": (4819, 2383), "activitynet13": (10024, 4926)}),
+    "quick": Size(256, 128, {"thumos14": (200, 212), "activitynet12": (1500, 300), "activitynet13": (1500, 400)}),
+    "ci": Size(64, 32, {"thumos14": (40, 40), "activitynet12": (100, 100), "activitynet13": (200, 200)}, 200.0),
 }
 "By profile: full as the community's packs; quick trains in minutes; ci in seconds, every class present"
 
@@ -130,8 +130,8 @@ class Simulator:
 
     @property
     def videos(self) -> tuple[int, int]:
-        """Training and test videos at most, as of the dataset that this one is like."""
-        return self.size.videos[get_dataset(self.dataset).model]
+        """Training and test videos at most; somebody's own dataset has those of the one that it is like."""
+        return self.size.videos.get(self.dataset) or self.size.videos[get_dataset(self.dataset).model]
 
 
 RANGES: dict[str, tuple[float, float]] = {
