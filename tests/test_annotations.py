@@ -115,7 +115,7 @@ def test_what_is_missing_is_listed_with_where_to_get_it(shared_data: Path, tmp_p
         find_annotations(tmp_path, "thumos14")
     with pytest.raises(FileNotFoundError, match="expected a folder with the datasets"):
         find_annotations(tmp_path / "nowhere", "thumos14")
-    with pytest.raises(ValueError, match="unknown dataset 'thumos'; choose one of thumos14, activitynet12"):
+    with pytest.raises(ValueError, match="unknown dataset 'thumos'; did you mean 'thumos14'"):
         find_annotations(tmp_path, "thumos")
     with pytest.raises(FileNotFoundError, match="no such file"):
         annotations_from(tmp_path / "gt.json", "thumos14")

@@ -96,5 +96,5 @@ def test_the_record_of_a_dataset_is_whole(name: str) -> None:
 
 
 def test_an_unknown_dataset_is_refused_with_the_list() -> None:
-    with pytest.raises(ValueError, match="unknown dataset 'thumos'; choose one of thumos14, activitynet12"):
+    with pytest.raises(ValueError, match="unknown dataset 'thumos'; did you mean 'thumos14'"):
         get_dataset("thumos")

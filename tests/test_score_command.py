@@ -64,7 +64,7 @@ def test_the_dataset_is_recognised_by_the_videos(shared_data, tmp_path, capsys) 
     ("options", "told"),
     [
         (["--protocol", "thumos14"], "unknown protocol 'thumos14'; choose one of"),
-        (["--dataset", "thumos"], "unknown dataset 'thumos'; choose one of"),
+        (["--dataset", "thumos"], "unknown dataset 'thumos'; did you mean 'thumos14'"),
         (["--dataset", "activitynet12"], "no activitynet12 annotations in"),
         (["--bootstrap", "-3"], "got -3"),
     ],
