@@ -205,7 +205,7 @@ def test_a_written_w_talc_pack_comes_back(tmp_path: Path) -> None:
         ({"labels": [["Dving"]] * 6}, "'Dving' is none of the classes Diving, HighJump"),
         ({"labels": [[3]] * 6}, "3 is no name"),
         ({"subset": np.array(["day"] * 6), "videoname": np.array(list("abcdef"))}, "a is in the subset 'day'"),
-        ({"videoname": np.array(["video_test_1"] * 6)}, "some video names occur twice"),
+        ({"videoname": np.array(["video_test_1"] * 6)}, "some names of videos or of classes occur twice"),
         ({"duration": np.zeros(5)}, r"duration\.npy: expected 6 numbers"),
         ({"classlist": np.arange(3)}, r"classlist\.npy: expected an array of names.* but it holds int64"),
     ],

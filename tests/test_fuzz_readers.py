@@ -83,7 +83,7 @@ def outcome(read: Callable[[Path], object], root: Path, path: Path) -> str:
         said = "read"
     except (ValueError, FileNotFoundError) as error:
         said = str(error)
-        assert path.name in said or path.parent.name in said, f"names no file: {said}"
+        assert path.stem in said or path.parent.name in said, f"names no file: {said}"
         assert len(said) < 1000
     finally:
         peak = tracemalloc.get_traced_memory()[1]

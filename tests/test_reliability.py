@@ -44,8 +44,9 @@ def test_label_ranking_is_0_by_chance_1_when_perfect_and_never_negative() -> Non
 @pytest.mark.parametrize(
     ("reliability", "earned", "expected"),
     [
-        ({"cbp": 0.8, "vlp": 0.2}, True, (1, 0.5)),  # 2 x 0.2 / 0.8
-        ({"cbp": 0.5, "vlp": 0.8}, True, (1, 1)),  # 2 x 0.5 / 0.8 is more than 1
+        ({"cbp": 0.8, "vlp": 0.5}, True, (1, 0.5)),  # 4 x 0.5 / 0.8 - 2
+        ({"cbp": 0.6, "vlp": 0.8}, True, (1, 1)),  # three quarters
+        ({"cbp": 0.4, "vlp": 0.8}, True, (0, 1)),  # one half
         ({"cbp": 0.0, "vlp": 0.3}, True, (0, 1)),
         ({"cbp": 0.0, "vlp": 0.0}, True, (1, 1)),
         ({"cbp": 0.8, "vlp": 0.2}, False, (1, 1)),
@@ -59,7 +60,7 @@ def test_claims_by_hand(reliability: dict | None, earned: bool, expected: tuple[
 @pytest.mark.parametrize(
     ("reliability", "earned", "share", "cbp"),
     [
-        ({"cbp": 0.8, "vlp": 0.2}, True, 0.65, 0.65 / (0.65 + 0.35 * 0.5)),
+        ({"cbp": 0.8, "vlp": 0.5}, True, 0.65, 0.65 / (0.65 + 0.35 * 0.5)),
         ({"cbp": 0.8, "vlp": 0.2}, False, 0.65, 0.65),
         ({"cbp": 0.0, "vlp": 0.2}, True, 0.65, 0.0),
         ({"cbp": 0.9, "vlp": 0.0}, True, 0.5, 1.0),

@@ -181,10 +181,10 @@ def test_reliability_is_measured_once_and_a_resumed_run_does_not_measure_again(d
 @pytest.mark.parametrize(
     ("word", "reliability", "earned", "expected"),
     [
-        ("teacher", {"cbp": 0.2, "vlp": 0.8}, True, {"vlp": 0.5, "cbp": 1.0}),  # B by CBP, F by VLP
-        ("teacher", {"cbp": 0.2, "vlp": 0.8}, False, {"vlp": 1.0, "cbp": 1.0}),
-        ("ternary", {"cbp": 0.2, "vlp": 0.8}, True, {"vlp": 0.5, "cbp": 0.5}),
-        ("mean", {"cbp": 0.2, "vlp": 0.8}, True, {"vlp": 1.0, "cbp": 1.0}),  # the mean is weighted itself
+        ("teacher", {"cbp": 0.5, "vlp": 0.8}, True, {"vlp": 0.5, "cbp": 1.0}),  # B by CBP, F by VLP
+        ("teacher", {"cbp": 0.5, "vlp": 0.8}, False, {"vlp": 1.0, "cbp": 1.0}),
+        ("ternary", {"cbp": 0.5, "vlp": 0.8}, True, {"vlp": 0.5, "cbp": 0.5}),
+        ("mean", {"cbp": 0.5, "vlp": 0.8}, True, {"vlp": 1.0, "cbp": 1.0}),  # the mean is weighted itself
         ("teacher", {"cbp": 0.0, "vlp": 0.8}, True, {"vlp": 0.0, "cbp": 1.0}),
     ],
 )

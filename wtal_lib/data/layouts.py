@@ -70,8 +70,8 @@ def own_file(path: Path) -> tuple[Layout, Path]:
 def read_wtalc(folder: Path, _: tuple[str, ...] = ()) -> Reading:
     """W-TALC / CO2-Net pack (``wsad_dataset.py``): parallel lists in ``*.npy``; ``extracted_fps`` is wrong, unread."""
     names, classes = read_column(folder / "videoname.npy", "SU"), tuple(read_column(folder / "classlist.npy", "SU"))
-    if len(set(names)) != len(names):
-        raise ValueError("some video names occur twice")
+    if len(set(names)) != len(names) or len(set(classes)) != len(classes):
+        raise ValueError("some names of videos or of classes occur twice")
 
     def column(name: str, kinds: str, default: Any = None) -> list[Any]:
         path = folder / f"{name}.npy"
