@@ -241,8 +241,9 @@ def by_world(rows: Sequence[Row], records: Sequence[Mapping[str, Any]], margin: 
 
 
 def by_sharing(rows: Sequence[Row], records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Gain of the full method on late fusion by the share of difficulty both modalities have: shared, seed, gain."""
-    wide = scored(rows, records).pivot(index=["setting", "seed"], columns="row", values="mean")
-    gain = (wide["full"] - wide["late_fusion"]).rename("gain").reset_index()
-    gain["shared"] = [difficulty(setting).shared for setting in gain["setting"]]
-    return gain[["shared", "seed", "gain"]].sort_values(["shared", "seed"], ignore_index=True)
+    """Gain of the full method by the share of difficulty both modalities have: shared, seed, both scores, gain."""
+    table = scored(rows, records).pivot(index=["setting", "seed"], columns="row", values="mean").reset_index()
+    table["gain"] = table["full"] - table["late_fusion"]
+    table["shared"] = [difficulty(setting).shared for setting in table["setting"]]
+    columns = ["shared", "seed", "late_fusion", "full", "gain"]
+    return table[columns].sort_values(["shared", "seed"], ignore_index=True)
