@@ -56,3 +56,18 @@ def i3d_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return weights.fetch()
     except ConnectionError as error:
         pytest.skip(f"needs the I3D weights: {error}")
+
+
+@pytest.fixture
+def house_style() -> Iterator[None]:
+    """The figures' style and no window; what was drawn is closed, and the caller's style comes back."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    from wtal_lib.figures import theme
+
+    mpl.use("Agg")
+    with mpl.rc_context():
+        theme()
+        yield
+    plt.close("all")

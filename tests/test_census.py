@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,7 +12,6 @@ import pytest
 from wtal_lib import figures
 from wtal_lib.data import census
 from wtal_lib.data.annotations import Annotations, Video, annotations_from, find_annotations
-from wtal_lib.figures.style import theme
 from wtal_lib.simulate.knobs import Simulator
 from wtal_lib.simulate.structure import drawn_annotations
 
@@ -31,12 +29,7 @@ def small() -> Annotations:
     return Annotations("thumos14", ("a", "b", "c"), {"busy": busy, "idle": video("idle", "test", 5.0)}, "w-talc", None)
 
 
-@pytest.fixture(autouse=True)
-def _house_style() -> Iterator[None]:
-    with plt.rc_context():
-        theme()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 def test_a_gap_reaches_back_to_the_last_stop(small: Annotations) -> None:

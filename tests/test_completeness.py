@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wtal_lib.data.segments import Detections, Grid, GroundTruth
-from wtal_lib.score.completeness import activated, completeness, covered, outcomes, shares
+from wtal_lib.score.completeness import activated, completeness, covered, shares, snippet_outcomes
 
 NAMES, CLASSES = ("a", "b"), ("jump", "throw")
 
@@ -128,4 +128,4 @@ def test_what_cannot_be_meant_is_refused():
 def test_outcomes_count_the_snippets_of_the_classes_that_occur() -> None:
     cas = {"a": np.array([[0.9, 1.0], [0.9, 1.0], [0.1, 0.0], [0.2, 1.0]]), "b": np.array([[0.0, 0.5]])}
     truth = {"a": np.array([[1, 0], [0, 0], [1, 0], [0, 0]], bool), "b": np.array([[0, 1]], bool)}
-    assert outcomes(cas, truth, 0.5) == pytest.approx({"TP": 0.4, "FN": 0.2, "FP": 0.2, "TN": 0.2})
+    assert snippet_outcomes(cas, truth, 0.5) == pytest.approx({"TP": 0.4, "FN": 0.2, "FP": 0.2, "TN": 0.2})

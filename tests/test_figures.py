@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -20,13 +19,7 @@ from wtal_lib.score.diagnose import KINDS
 TENTHS = [0.1, 0.3, 0.5, 0.7]
 
 
-@pytest.fixture(autouse=True)
-def _house_style() -> Iterator[None]:
-    mpl.use("Agg")
-    with mpl.rc_context():
-        figures.theme()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 def written(ax: Axes) -> list[Text]:

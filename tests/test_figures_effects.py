@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,14 +9,7 @@ from test_figures import assert_legible
 
 from wtal_lib import figures
 
-
-@pytest.fixture(autouse=True)
-def _house_style() -> Iterator[None]:
-    mpl.use("Agg")
-    with mpl.rc_context():
-        figures.theme()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 def test_each_rule_has_a_cell_with_the_mean_of_its_seeds_and_colours_centred_on_the_base() -> None:

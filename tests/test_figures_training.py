@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -18,13 +15,7 @@ from wtal_lib.studies import tables
 RNG = np.random.default_rng(0)
 
 
-@pytest.fixture(autouse=True)
-def _house_style() -> Iterator[None]:
-    mpl.use("Agg")
-    with mpl.rc_context():
-        figures.theme()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 def test_a_row_shows_its_seeds_their_mean_and_the_band_of_the_base() -> None:

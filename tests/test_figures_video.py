@@ -5,22 +5,15 @@ import json
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 
 from wtal_lib import figures
 from wtal_lib.data.segments import Detections
-from wtal_lib.figures.style import theme
 from wtal_lib.video import examples, frames, text
 
 mpl.use("Agg")
 
 
-@pytest.fixture(autouse=True)
-def house_style():
-    theme()
-    yield
-    plt.close("all")
-    mpl.rcdefaults()
+pytestmark = pytest.mark.usefixtures("house_style")
 
 
 def detections() -> Detections:

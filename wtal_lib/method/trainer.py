@@ -153,7 +153,8 @@ def _labels(
         return Labels(real.float(), batch.mask[:, :, None] & (batch.y > 0)[:, None, :]), {}
     given = teaching[student]
     background = _drawn(batches, batch, lambda name: given[name].background.numpy())
-    foreground = _drawn(batches, batch, lambda name: given[name].foreground.numpy())
+    two = config.pseudo_labels.word == "ternary"  # all other rules have one confidence for both kinds
+    foreground = _drawn(batches, batch, lambda name: given[name].foreground.numpy()) if two else background
     kinds = pseudo_labels.kinds_taught(student, config.pseudo_labels)
     labels = pseudo_labels.label(Confidence(background, foreground), batch.mask, batch.y, config.pseudo_labels, kinds)
     counts = {} if real is None else pseudo_labels.quality(labels, real, batch.mask, batch.y)

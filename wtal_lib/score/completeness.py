@@ -90,7 +90,7 @@ def activated(
     return Detections(video_n, label_n, segment_n2, score_n, tuple(scores), tuple(classes))
 
 
-def outcomes(
+def snippet_outcomes(
     cas: Mapping[str, Float[np.ndarray, "_ c"]], truth: Mapping[str, Bool[np.ndarray, "_ c"]], level: float
 ) -> dict[str, float]:
     """Shares of TP, FN, FP and TN among the snippets of all videos, for the classes that occur in each.

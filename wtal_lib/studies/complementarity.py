@@ -18,8 +18,7 @@ from jaxtyping import Bool, Float
 from wtal_lib.data.segments import Detections, GroundTruth
 from wtal_lib.method.localize import VideoScores
 from wtal_lib.runs.experiment import Experiment
-from wtal_lib.score.completeness import activated, completeness, covered
-from wtal_lib.score.completeness import outcomes as completeness_outcomes
+from wtal_lib.score.completeness import activated, completeness, covered, snippet_outcomes
 from wtal_lib.score.diagnose import multiples
 from wtal_lib.score.metrics import match
 
@@ -74,7 +73,7 @@ def outcomes(task: Experiment, stages: Mapping[str, ByVideo], level: float = 0.5
     rows = []
     for stage, scores in stages.items():
         cas, truth = task.normalized_cas(scores), {name: task.snippet_truth(name) for name in scores}
-        at = {one: completeness_outcomes(cas, truth, one) for one in sorted({*THRESHOLDS, level})}
+        at = {one: snippet_outcomes(cas, truth, one) for one in sorted({*THRESHOLDS, level})}
         best = max(THRESHOLDS, key=lambda one: at[one]["TP"] / (1 + at[one]["TP"] - at[one]["TN"]))  # as F1 ranks
         rows += [
             {"stage": stage, "cut": cut, "level": one, **at[one]} for cut, one in (("fixed", level), ("best", best))
@@ -93,7 +92,7 @@ def typical_video(task: Experiment, cbp: ByVideo, vlp: ByVideo, level: float = 0
         truth = {name: task.snippet_truth(name)}
         if truth[name].any(axis=0).sum() != 1 or not 3 <= len(task.data.annotations.videos[name].segments) <= 12:
             continue
-        one, other = (completeness_outcomes(task.normalized_cas({name: of[name]}), truth, level) for of in (cbp, vlp))
+        one, other = (snippet_outcomes(task.normalized_cas({name: of[name]}), truth, level) for of in (cbp, vlp))
         rates[name] = one["FN"] / (one["TP"] + one["FN"]), other["FP"] / (other["TP"] + other["FN"])
     rank = pd.DataFrame(rates, index=["missed", "added"]).T.rank(pct=True) - 0.5
     return str(rank.abs().max(axis=1).idxmin())

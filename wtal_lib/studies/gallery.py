@@ -33,32 +33,38 @@ SOURCES = {
 "Folders of results by what they rest on: heading, and what must be said below it"
 KEPT = tuple(source for source in SOURCES if source != "drawn")
 "Those that are committed; what rests on drawn annotations is made anew wherever no annotations are found"
+Found = list[tuple[Path, dict[str, Any] | None]]
+"Folder and record of some studies"
 
 
 def write(results: Path, notebooks: Path) -> None:
-    """Write the page of the records below ``results`` and, where there are any, one of those over drawn annotations,
-    which are kept apart from it; a page that somebody else wrote stays as it is.
-    """
-    for page, sources in ((results / "README.md", KEPT), (results / "drawn/README.md", ("drawn",))):
+    """Write the page of ``results``, and one apart for drawn annotations; a page that somebody else wrote stays."""
+    for folder, sources in ((results, KEPT), (results / "drawn", ("drawn",))):
+        page = folder / "README.md"
         ours = not page.is_file() or "written by `wtal_lib" in page.read_text(encoding="utf-8", errors="replace")
-        if page.parent.is_dir() and ours:
+        if folder.is_dir() and ours:
             with replacing(page) as file:
-                file.write(markdown(results, notebooks, sources).encode())
+                file.write(_page(folder, studies(results, sources), notebooks).encode())
 
 
-def markdown(results: Path, notebooks: Path, sources: Sequence[str] = KEPT) -> str:
+def markdown(results: Path, notebooks: Path) -> str:
     """The page: by source and dataset, each notebook's question, claims with verdict, figures and tables."""
-    parts, base = [OPENING], results / "drawn" if sources == ("drawn",) else results
-    for (source, dataset), group in itertools.groupby(studies(results, sources), lambda one: one[0].parts[-3:-1]):
+    return _page(results, studies(results, KEPT), notebooks)
+
+
+def _page(base: Path, found: Found, notebooks: Path) -> str:
+    """The page of some studies, its links seen from ``base``."""
+    parts = [OPENING]
+    for (source, dataset), group in itertools.groupby(found, lambda one: one[0].parts[-3:-1]):
         title = DATASETS[dataset].title if dataset in DATASETS else dataset
         parts += [f"## {SOURCES[source][0]} · {title}\n", SOURCES[source][1]]
         parts += [_study(base, folder, record, notebooks) for folder, record in group]
     return "\n".join(part for part in parts if part)
 
 
-def studies(results: Path, sources: Sequence[str] = tuple(SOURCES)) -> list[tuple[Path, dict[str, Any] | None]]:
+def studies(results: Path, sources: Sequence[str] = tuple(SOURCES)) -> Found:
     """Folder and record of every notebook below ``results``, by source and name; no record where it is damaged."""
-    found: list[tuple[Path, dict[str, Any] | None]] = []
+    found: Found = []
     for path in (path for source in sources for path in sorted(results.glob(f"{source}/*/[0-9][0-9]_*/record.json"))):
         try:
             found.append((path.parent, records.read_record(path)))
