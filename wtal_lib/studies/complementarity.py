@@ -83,14 +83,15 @@ def outcomes(task: Experiment, stages: Mapping[str, ByVideo], level: float = 0.5
 
 
 def typical_video(task: Experiment, cbp: ByVideo, vlp: ByVideo, level: float = 0.5) -> str:
-    """The test video with one class whose CBP misses and VLP additions are both nearest their medians over all videos.
+    """The test video whose CBP misses and VLP additions are both nearest to their medians over all such videos.
 
-    So that a picture shows what is usual, not what is best: nobody chooses it.
+    Of those with one class and 3 to 12 instances, which can be seen in a picture. It shows what is usual, not what is
+    best.
     """
     rates = {}
     for name in cbp:
         truth = {name: task.snippet_truth(name)}
-        if truth[name].any(axis=0).sum() != 1 or not 0.05 < truth[name].any(axis=1).mean() < 0.6:
+        if truth[name].any(axis=0).sum() != 1 or not 3 <= len(task.data.annotations.videos[name].segments) <= 12:
             continue
         one, other = (completeness_outcomes(task.normalized_cas({name: of[name]}), truth, level) for of in (cbp, vlp))
         rates[name] = one["FN"] / (one["TP"] + one["FN"]), other["FP"] / (other["TP"] + other["FN"])
