@@ -40,13 +40,15 @@ def label_ranking(score_nc: Float[np.ndarray, "n c"], y_nc: Bool[np.ndarray, "n 
 
 
 def claims(reliability: Mapping[Name, float] | None, earned: bool) -> dict[Name, float]:
-    """What each branch may claim, in [0, 1]: ``min(1, 2 r / r_best)``, or 1 where claims need not be earned.
+    """What each branch may claim, in [0, 1], or 1 where claims need not be earned.
 
-    Branches of like reliability claim alike, and one that ranks labels no better than chance claims nothing.
+    All from three quarters of the better branch's reliability on, nothing up to one half of it, evenly in between: the
+    look of a video tells something of its labels even where a branch does not see the action.
     """
     if not earned or not reliability or max(reliability.values()) <= 0:
         return {"cbp": 1.0, "vlp": 1.0}
-    return {name: min(1.0, 2 * value / max(reliability.values())) for name, value in reliability.items()}
+    best = max(reliability.values())
+    return {name: min(1.0, max(0.0, 4 * value / best - 2)) for name, value in reliability.items()}
 
 
 def shares(reliability: Mapping[Name, float] | None, earned: bool, cbp_share: float = 0.5) -> dict[Name, float]:
