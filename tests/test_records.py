@@ -52,3 +52,13 @@ def test_numbers_of_a_record_have_six_digits() -> None:
         "a": [0.333333, 2, True, None],
         "b": [3.33333e-10, "0.123456789"],
     }
+
+
+def test_the_state_of_the_code_is_clean_changed_or_unknown(tmp_path: Path) -> None:
+    assert records.code_state(tmp_path)["dirty"] is None
+    commands = ("init -q", "-c user.name=a -c user.email=a@b commit -q --allow-empty -m x")
+    for command in commands:
+        subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)
+    assert records.code_state(tmp_path)["dirty"] is False
+    (tmp_path / "pyproject.toml").write_text("")
+    assert records.code_state(tmp_path)["dirty"] is True
