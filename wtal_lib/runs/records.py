@@ -79,7 +79,11 @@ def code_state(root: Path) -> dict[str, Any]:
     ours = sorted(path for path in {*loaded} if package in path.parents and path.is_file())
     files = {path.relative_to(package.parent).as_posix(): sha256(path.read_bytes()) for path in ours}
     changed = _git(root, "status", "--porcelain", "--", package.name, "pyproject.toml")
-    return {"revision": _git(root, "rev-parse", "HEAD"), "dirty": changed if changed is None else changed != "", "files": files}
+    return {
+        "revision": _git(root, "rev-parse", "HEAD"),
+        "dirty": changed if changed is None else changed != "",
+        "files": files,
+    }
 
 
 def _git(root: Path, *arguments: str) -> str | None:
