@@ -15,6 +15,7 @@ from wtal_lib.data.instances import REMEDY, Reading, Video
 from wtal_lib.data.layouts import LAYOUTS, OWN, WTALC, Layout, own_file
 from wtal_lib.data.segments import GroundTruth, rounded
 from wtal_lib.data.units import likely_unit, unit_beside
+from wtal_lib.settings import require_known
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +36,7 @@ class Annotations:
 
     def subset(self, name: str) -> list[Video]:
         """The videos of subset ``train`` or ``test``, in order. Raises ValueError: another subset."""
-        if name not in ("train", "test"):
-            raise ValueError(f"unknown subset {name!r}; choose one of train, test")
+        require_known(name, ("train", "test"), "subset")
         return [video for video in self.videos.values() if video.subset == name]
 
 

@@ -24,6 +24,7 @@ from wtal_lib.data.layouts import read_column
 from wtal_lib.data.segments import Grid
 from wtal_lib.data.timing import Timing, timing
 from wtal_lib.data.vlp_pack import read_meta
+from wtal_lib.settings import require_known
 
 KINDS = ("cbp", "vlp")
 "classification-based pre-training: I3D, RGB and then flow, or RGB alone; vision-language pre-training: CLIP"
@@ -122,8 +123,7 @@ class Source:
 
 def found_packs(root: str | Path, dataset: str, kind: str, annotations: Annotations) -> Iterator[Source]:
     """Packs of a kind, the preferred first; ValueError for an unknown kind, FileNotFoundError for no ``root``."""
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of features {kind!r}; choose one of {', '.join(KINDS)}")
+    require_known(kind, KINDS, "kind of features")
     folders, seen = dataset_folders(root, dataset), set[Path]()
     for find in (_joint, _two_stream, _per_video, partial(_ours, kind="cbp")) if kind == "cbp" else (_ours, _clip):
         for source in (source for folder in folders for source in find(folder, annotations)):
@@ -143,8 +143,7 @@ def given_grid(fps: float, stride: float, kind: str) -> Grid | None:
     Raises:
         ValueError: a stride without fps, no rate, or an unknown kind.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of features {kind!r}; choose one of {', '.join(KINDS)}")
+    require_known(kind, KINDS, "kind of features")
     if stride and not fps:
         raise ValueError(f"a stride of {stride:g} frames needs the frames per second, got none; give fps too")
     return Grid(fps, stride or {"cbp": CLIP_FRAMES, "vlp": 1}[kind]) if fps else None

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from wtal_lib.settings import require_known
 from wtal_lib.video.weights import WeightsError, plain_weights, require_weights, warn_of_quick_gelu
 
 RANDOM = "random"
@@ -141,8 +142,7 @@ def load(
 
 def require_usable(device: str | torch.device, precision: str) -> None:
     """Raise ValueError for a device that is not here, or a precision that is none of :data:`PRECISIONS`."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}")
+    require_known(precision, PRECISIONS, "precision")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
