@@ -39,7 +39,7 @@ class Losses:
     guide: float = 0.8
     "attention against one minus the background activation (CO2-Net)"
     distill: float = 16.0
-    "confident pseudo-labels, in B and F steps only; the best of 4, 8 and 16 on development worlds for every rule"
+    "confident pseudo-labels, in B and F steps only; the best of 4, 8 and 16 on two development worlds"
 
 
 @dataclass(frozen=True)
