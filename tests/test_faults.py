@@ -46,7 +46,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MiB."""
     place = mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "tmpfs")
     yield place
-    subprocess.run(["umount", place], check=True)
+    subprocess.run(["umount", "--lazy", place], check=True)  # a worker that was ended may still be on its way out
 
 
 def mounted(place: Path, *arguments: str | Path) -> Path:

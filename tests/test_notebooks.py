@@ -106,7 +106,7 @@ def test_a_wrong_parameter_fails_at_once_and_clearly(given: dict[str, str], mess
 GRID = """
 profile: ci
 seeds: [0]
-questions: [steps, thresholds, sides, difficulties]
+questions: [steps, rules, thresholds, sides, held_out, weak, sharing]
 """
 
 
