@@ -95,7 +95,7 @@ class Temporal(nn.Module):
     def __init__(self, width: int, config: Branch) -> None:
         super().__init__()
         hidden, self.attends, self.gate = config.hidden, config.temporal == "transformer", Gate(config.dropout)
-        kind = Convolution if config.temporal == "conv" else nn.Linear
+        kind, self.drop = Convolution if config.temporal == "conv" else nn.Linear, nn.Dropout(config.input_dropout)
         self.enter, more = kind(width, hidden), 0 if self.attends else config.layers - 1
         if self.attends:
             self.position = nn.Parameter(0.01 * torch.randn(POSITIONS, hidden))
@@ -105,6 +105,7 @@ class Temporal(nn.Module):
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t h"]:
         """Hidden channels of each real snippet, zeros elsewhere."""
+        x = self.drop(x)
         if self.attends:
             place_t = torch.arange(x.shape[1], device=x.device) * POSITIONS // max(POSITIONS, x.shape[1])
             return self.encoder(self.enter(x) + self.position[place_t], src_key_padding_mask=~mask) * mask[:, :, None]

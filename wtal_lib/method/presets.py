@@ -40,12 +40,24 @@ PROFILE_FIELDS: dict[str, dict[str, object]] = {
     "full": {"training__videos": 16, "training__snippets": 320, "training__threads": 0},
     "quick": {},
     "ci": {
-        "cbp__hidden": 32, "vlp__hidden": 32, "cbp__learning_rate": 3e-3, "vlp__learning_rate": 3e-3,
+        "cbp__hidden": 32, "vlp__hidden": 32, "cbp__dropout": 0.5, "cbp__input_dropout": 0.1,
+        "cbp__learning_rate": 3e-3, "vlp__learning_rate": 3e-3,
         "training__videos": 8, "training__snippets": 96,
         "schedule__warmup": 60, "schedule__period": 15, "schedule__rounds": 2,
     },
 }  # fmt: skip
 "What a profile changes: width of the networks and number of updates"
+
+
+HEAD_FIELDS: dict[str, dict[str, object]] = {
+    "cola": {"cbp__learning_rate": 1e-3, "cbp__input_dropout": 0.0},
+    "co2net": {
+        "cbp__learning_rate": 2e-4, "cbp__dropout": 0.5, "cbp__input_dropout": 0.0,
+        "losses__norm": 0.8, "losses__guide": 0.8,
+    },
+}  # fmt: skip
+"""What another paper's CBP head sets for itself: its own dropout and loss weights, and the rate at which it trains best
+here (CO2-Net's attention collapses at a higher one)"""
 
 
 def preset(name: str, dataset: str = "thumos14", profile: str = "quick", seed: int = 0, **changes: object) -> Config:
@@ -60,4 +72,5 @@ def preset(name: str, dataset: str = "thumos14", profile: str = "quick", seed: i
     for what, (key, table) in tables.items():
         require_known(key, table, what)
         fields |= table[key]
+    fields |= HEAD_FIELDS.get(str(changes.get("cbp__head")), {})
     return replaced(Config(dataset=known.name, preset=name, seed=seed), **{**fields, **changes})

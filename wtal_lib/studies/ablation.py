@@ -37,8 +37,8 @@ WIDE = (
 "Side rows that are asked with ``wide`` only"
 HELD_OUT = range(1000, 1005)
 "Seeds of the drawn worlds that are reported. No constant was chosen on them: those for choosing are below 100"
-HEADS = {"cola": 1e-3, "co2net": 2e-4}
-"Other papers' CBP heads, and their learning rate here: at a higher one CO2-Net's attention collapses"
+HEADS = ("cola", "co2net")
+"Other papers' CBP heads"
 WEAK = ("vlp_weak", "cbp_weak", "vlp_blind", "cbp_blind")
 "Worlds in which one branch sees less, or nothing, of what happens"
 SHARING = ("shared_0", "shared_0.25", "middle", "shared_0.75", "shared_1")
@@ -185,9 +185,8 @@ def held_out(dataset: str, profile: str, seed: int, *, wide: bool = False) -> li
         runs = {name: preset(name, dataset, profile, seed) for name in ("late_fusion", "full", "paper")}
         if wide:
             runs["supervised"] = preset("supervised", dataset, profile, seed)
-            for head, rate in HEADS.items():
-                fields: dict[str, object] = {"cbp__head": head, "cbp__learning_rate": rate}
-                runs[f"late fusion, head {head}"] = preset("late_fusion", dataset, profile, seed, **fields)
+            for head in HEADS:
+                runs[f"late fusion, head {head}"] = preset("late_fusion", dataset, profile, seed, cbp__head=head)
         rows += [Row(name, config, "drawn", world) for name, config in runs.items()]
     return rows
 
