@@ -22,6 +22,8 @@ Share = Annotated[float, Interval(ge=0, le=1)]
 Positive = Annotated[float, Gt(0)]
 PositiveInt = Annotated[int, Gt(0)]
 
+LATER = {"later": True}
+"""Metadata of a field that came later: at its default it is left out, so that older configs keep their hashes"""
 EXPECTED = {"int_": "be a whole number", "string_": "be text", "greater_than_equal": "be not negative"}
 "Plainer words than pydantic's, by how its name of the error begins"
 
@@ -54,6 +56,9 @@ def coerced(value: Any, kind: Any, name: str, *, strict: bool = False) -> Any:
             value = [part.strip(" '\"") for part in value.strip(" []()").split(",") if part.strip()]
         parts = value if isinstance(value, (list, tuple)) else [value]
         return many(coerced(part, typing.get_args(kind)[0], name) for part in parts)
+    if many is dict and isinstance(value, str):  # name=weight, name=weight
+        pairs = [part.strip(" '\"").rpartition("=") for part in value.strip(" {}").split(",") if part.strip()]
+        value = {name.strip(): number for name, _, number in pairs}
     if isinstance(value, str) and int in (kind, *typing.get_args(kind)):
         with suppress(ValueError):
             value = float(value)  # "1e3" is a whole number too
@@ -97,8 +102,14 @@ def check(config: Any, path: str = "") -> None:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A config as plain JSON values, nested as its dataclasses are."""
-    return dataclasses.asdict(config)
+    """A config as plain JSON values, nested as its dataclasses are; without :data:`LATER` fields at their defaults."""
+    values = dataclasses.asdict(config)
+    for one in dataclasses.fields(config):
+        if dataclasses.is_dataclass(value := getattr(config, one.name)):
+            values[one.name] = to_dict(value)
+        elif one.metadata == LATER and value in (one.default, {}):
+            del values[one.name]
+    return values
 
 
 def digest(content: Any, letters: int = 12) -> str:
