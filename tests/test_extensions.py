@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import parts
 import pytest
-from faulty import SPEC, store_in, task
+from faulty import SPEC
 
 from wtal_lib import extensions
 from wtal_lib.cli import main
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import preset
 from wtal_lib.method.state import fresh
-from wtal_lib.runs import sweep
 from wtal_lib.runs.experiment import Experiment, identity, resolved
 from wtal_lib.runs.run import run
 from wtal_lib.runs.sources import Data, open_data
@@ -198,10 +197,30 @@ def test_a_part_that_was_changed_is_run_anew_and_not_before(here: Path) -> None:
     assert extensions.load("my_losses:smoothness", "loss") is not loss
 
 
-def test_a_sweep_runs_own_parts_on_local_workers(here: Path, tmp_path: Path) -> None:
-    tasks = [task(seed, **OWN) for seed in (0, 1, 2)]
-    found = sweep.sweep(tasks, store_in(tmp_path / "store"), workers=2)
-    assert [list(one["extensions"]) for one in found] == [["my_fusions", "my_heads", "my_losses", "my_rules"]] * 3
+GRID = """
+profile: ci
+source: simulated
+seeds: [0, 1, 2]
+changes:
+  - {cbp.head: "my_heads:Tanh", losses.extra: {"my_losses:smoothness": 0.1}, schedule.warmup: 4, schedule.period: 2}
+"""
+
+
+def test_a_file_beside_a_grid_is_swept_by_local_workers_and_a_changed_line_makes_other_runs(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WTAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("WTAL_DATA", str(tmp_path / "nowhere"))
+    (here / "grid.yaml").write_text(GRID)
+    command = ["sweep", "grid.yaml", "--out", str(tmp_path / "results")]
+    assert main([*command, "--workers", "2"]) == 0
+    first = set((tmp_path / "results").glob("*/thumos14/runs/*.json"))
+    for path in first:
+        own = json.loads(path.read_text())["extensions"]
+        assert {name: one["text"] for name, one in own.items()} == {"my_heads": parts.HEAD, "my_losses": parts.LOSS}
+    parts.written(here, my_heads=parts.HEAD.replace("tanh", "sigmoid"))
+    assert main([*command, "--workers", "1"]) == 0
+    assert len(set((tmp_path / "results").glob("*/thumos14/runs/*.json")) - first) == len(first) == 3
 
 
 def test_modules_are_sent_to_workers_that_lack_them_and_must_be_alike(
