@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wtal_lib.method.config import Branch
+from wtal_lib.method.contracts import probe
 from wtal_lib.method.heads import HEADS, head
 from wtal_lib.method.heads.contrast import best_rows, co_activity, dilated, info_nce
 from wtal_lib.method.losses import video_label_terms
 from wtal_lib.method.models import Output
-from wtal_lib.method.state import probe
 from wtal_lib.runs.sources import Spec, open_data
 
 EACH = pytest.mark.parametrize("name", HEADS)
@@ -175,12 +175,12 @@ def test_a_head_of_another_paper_trains_by_its_own_losses_and_resumes(tmp_path, 
     ("output", "match"),
     [
         (
-            Output(torch.ones(2, 3, 4), torch.ones(2, 3), torch.ones(2, 3, 4)),
-            r"logit of shape \(2, 3, 3\).*\(2, 3, 4\)",
+            Output(torch.ones(2, 40, 4), torch.ones(2, 40), torch.ones(2, 40, 4)),
+            r"logit must be of shape \(2, 40, 3\).*\(2, 40, 4\)",
         ),
-        (Output(torch.ones(2, 3, 3), torch.ones(2, 3, 1), torch.ones(2, 3, 3)), r"attention .*got shape \(2, 3, 1\)"),
-        (Output(torch.ones(2, 3, 3), torch.ones(2, 3), torch.full((2, 3, 3), torch.nan)), "suppressed .*got NaN"),
-        ((torch.ones(2, 3, 3),), "logit .*got nothing"),
+        (Output(torch.ones(2, 40, 3), torch.ones(2, 40, 1), torch.ones(2, 40, 3)), r"attention .*shape \(2, 40, 1\)"),
+        (Output(torch.ones(2, 40, 3), torch.ones(2, 40), torch.full((2, 40, 3), torch.nan)), "suppressed .*got NaN"),
+        ((torch.ones(2, 40, 3),), "logit .*got nothing"),
     ],
 )
 def test_a_head_that_gives_something_else_is_refused_before_training(output: Output, match: str) -> None:

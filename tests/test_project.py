@@ -147,7 +147,8 @@ def test_a_notebook_reads_as_a_page(path: Path) -> None:
     prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
     assert 12 <= len(cells) <= 26
     assert max(len(source.splitlines()) for source in code) <= 15
-    assert not [source for source in code if re.search(r"^\s*(def|class|async def) ", source, re.MULTILINE)]
+    own = path.stem == "07_your_method"  # which is about the reader's own classes and functions
+    assert own or not [source for source in code if re.search(r"^\s*(def|class|async def) ", source, re.MULTILINE)]
     assert not [source for source in code if re.search(r"%pip|!pip|input\(|[\"'](/|~|[A-Z]:\\)\w", source)]
     assert re.match(rf"# {path.stem[:2]} · .*\?\n", prose[0])
     assert all(f"**{word}" in prose[0] for word in ("Question", "Answer", "Reads", "Time"))

@@ -82,6 +82,7 @@ def completed(
     workers: int | None = None,
     scheduler: str = "",
     preload: Sequence[str] = (),
+    prepare: Callable[[Any], None] = lambda client: None,
     progress: Callable[[Progress], None] = lambda one: None,
 ) -> Generator[tuple[int, Any], None, None]:
     """Position and result of each item as it is done; a :class:`Failure` in place of the result where it raised.
@@ -90,9 +91,9 @@ def completed(
     With a ``scheduler``, the address (``tcp://…``) or scheduler file (``….json``) of a Dask cluster, its workers do. A
     worker that dies is replaced and its item given out again, to :data:`ATTEMPTS` workers at most; a scheduler that is
     lost is waited for, and gets all that is not done yet. ``preload`` names modules that the processes of this machine
-    import once for all. Closing the iterator, or Ctrl-C, ends these processes at once; a cluster's workers finish what
-    they have in hand. Raises ValueError: ``workers`` is not positive; OSError: no scheduler answers, or one that was
-    lost has not come back within :data:`PATIENCE` seconds.
+    import once for all; ``prepare`` is given the client before anything is computed. Closing the iterator, or Ctrl-C,
+    ends these processes at once; a cluster's workers finish what they have in hand. Raises ValueError: ``workers`` is
+    not positive; OSError: no scheduler answers, or one that was lost has not come back within :data:`PATIENCE` seconds.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
@@ -101,7 +102,7 @@ def completed(
     count, todo = min(workers or int(CPU_COUNT), len(items)), dict(enumerate(items))
     connect = partial(_remote, scheduler) if scheduler else partial(_local, count, preload) if count > 1 else None
     began, failed = time.monotonic(), 0
-    with closing(_results(function, todo, connect)) as arriving:
+    with closing(_results(function, todo, connect, prepare)) as arriving:
         for i, result, threads in arriving:
             if i is not None:
                 del todo[i]
@@ -113,7 +114,9 @@ def completed(
                 yield i, result
 
 
-def _results(function: Any, todo: dict[int, Any], connect: Any) -> Generator[tuple[int | None, Any, int], None, None]:
+def _results(
+    function: Any, todo: dict[int, Any], connect: Any, prepare: Any
+) -> Generator[tuple[int | None, Any, int], None, None]:
     """Position (at the start none), result and number of threads; the caller strikes off ``todo`` what is done."""
     if connect is None:
         yield None, None, 1
@@ -126,6 +129,7 @@ def _results(function: Any, todo: dict[int, Any], connect: Any) -> Generator[tup
     patience, work = 0.0, partial(_attempt, function, dumps=pickle.dumps)
     while todo:
         with connect(patience) as client:
+            prepare(client)
             futures = client.map(work, list(todo.values()), pure=False, key="wtal")
             position = dict(zip((future.key for future in futures), list(todo), strict=True))
             threads, asked = sum(client.nthreads().values()), time.monotonic()

@@ -54,6 +54,9 @@ def coerced(value: Any, kind: Any, name: str, *, strict: bool = False) -> Any:
             value = [part.strip(" '\"") for part in value.strip(" []()").split(",") if part.strip()]
         parts = value if isinstance(value, (list, tuple)) else [value]
         return many(coerced(part, typing.get_args(kind)[0], name) for part in parts)
+    if many is dict and isinstance(value, str):  # name=weight, name=weight
+        pairs = [part.strip(" '\"").rpartition("=") for part in value.strip(" {}").split(",") if part.strip()]
+        value = {name.strip(): number for name, _, number in pairs}
     if isinstance(value, str) and int in (kind, *typing.get_args(kind)):
         with suppress(ValueError):
             value = float(value)  # "1e3" is a whole number too

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from wtal_lib.extensions import is_own
 from wtal_lib.settings import Positive, PositiveInt, Share, check
+
+FUSIONS, RULES = ("sum", "mean", "product", "max"), ("thresholds",)
+"built-in names of ``fusion`` and ``pseudo_labels.rule``"
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,8 @@ class Branch:
     """The trainable part of one branch."""
 
     head: str = "conv"
-    "CBP's network: conv (ours), cola or co2net; VLP has one"
+    """The network. CBP: conv (ours), cola or co2net; VLP: conv (ours). Or module:attribute of your own, or
+    precomputed:PATH, another method's scores"""
     hidden: PositiveInt = 256
     "channels of the temporal model"
     temporal: Literal["conv", "transformer", "none"] = "conv"
@@ -42,6 +47,8 @@ class Losses:
     "attention against one minus the background activation (CO2-Net: 0.8)"
     distill: float = 16.0
     "confident pseudo-labels, in B and F steps only; the best of 4, 8 and 16 on two development worlds"
+    extra: dict[str, float] = field(default_factory=dict, hash=False)
+    "terms of your own, module:attribute and weight each, on the updates of both branches"
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ class PseudoLabels:
     "width of the temporal mean taken over the class scores before they are compared, seconds; 0 for none"
     targets: Literal["hard", "soft"] = "hard"
     "0 and 1, or the confidence itself"
+    rule: str = "thresholds"
+    "thresholds (ours), or module:attribute of your own, which is given the evidence that word names"
 
     def __post_init__(self) -> None:
         if self.background_below > self.foreground_above:
@@ -162,8 +171,8 @@ class Config:
     "of the initial weights, the batches and the dropout"
     prompts: Literal["fixed", "residual", "context"] = "residual"
     "text rows as given; with a learnable residual; or from the text tower with 16 learnable vectors on either side"
-    fusion: Literal["sum", "mean", "product", "max"] = "sum"
-    "how the branches' normalised scores become one"
+    fusion: str = "sum"
+    "how the branches' normalised scores become one: sum, mean, product, max, or module:attribute of your own"
     cbp_share: Share = 0.8
     "share of CBP in a sum or mean where both branches have earned theirs; chosen on development worlds"
     earned: bool = True
@@ -179,3 +188,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check(self)
+        named = [("fusion", self.fusion, FUSIONS), ("pseudo_labels.rule", self.pseudo_labels.rule, RULES)]
+        for field_name, name, names in [*named, *(("losses.extra", one, ()) for one in self.losses.extra)]:
+            if name not in names and not is_own(name):
+                raise ValueError(f"{field_name} must be one of {', '.join((*names, 'module:attribute'))}, got {name!r}")

@@ -55,6 +55,10 @@ def localize(videos: Sequence[VideoScores], config: Localize, grid: Grid, classe
     Raises:
         ValueError: a video whose arrays disagree in shape with each other or with ``classes``, or hold NaN or infinity;
             a video that comes twice.
+
+    >>> scores = VideoScores("a video", np.array([[0.0], [0.9], [0.9], [0.1]]), np.ones(4), np.array([0.95]))
+    >>> localize([scores], Localize(thresholds=1, low=0.5), Grid(fps=25, stride=16), ["Diving"]).segment_n2
+    array([[0.64, 1.92]])
     """
     names = tuple(video.name for video in videos)
     twice = sorted(name for name, times in Counter(names).items() if times > 1)

@@ -102,4 +102,5 @@ def distillation(
 
 def total(terms: dict[str, Float[Tensor, ""]], weights: Losses) -> Float[Tensor, ""]:
     """The weighted sum of the terms, each by the weight of its name; a head's own terms are weighted already."""
-    return torch.stack([getattr(weights, name, 1.0) * term for name, term in terms.items()]).sum()
+    weight = {**vars(weights), **weights.extra}
+    return torch.stack([weight.get(name, 1.0) * term for name, term in terms.items()]).sum()

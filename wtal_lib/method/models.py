@@ -31,6 +31,7 @@ class Output(NamedTuple):
     @classmethod
     def attended(cls, logit: Tensor, attention: Float[Tensor, "b t 1"], bias: Float[Tensor, " k"]) -> Output:
         """The output of a linear classifier whose features are weighted: ``bias + attention * (logit - bias)``."""
+        logit, attention = logit.float(), attention.float()
         return cls(logit, attention[..., 0], torch.lerp(bias.expand_as(logit), logit, attention))
 
     def activation(self) -> Float[Tensor, "b t c"]:
@@ -94,7 +95,7 @@ def whole_videos(
     branch: nn.Module, names: Iterable[str], rows: Callable[[str], np.ndarray], precision: str = "auto"
 ) -> Iterator[tuple[str, Output]]:
     """Name and output (1, t, …) of each video, float32 on the CPU; ``rows`` gives a video's features (t, d)."""
-    device = next(iter(branch.state_dict().values())).device
+    device = next((value.device for value in branch.state_dict().values()), torch.device("cpu"))
     for name in names:  # a copy of its own: PyTorch warns of arrays that cannot be written
         x = torch.from_numpy(np.array(rows(name), dtype=np.float32))[None].to(device)
         with arithmetic(precision, device.type):

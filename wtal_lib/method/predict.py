@@ -12,6 +12,7 @@ from torch import nn
 from wtal_lib.data.batches import Batches
 from wtal_lib.data.segments import Detections
 from wtal_lib.method.config import Config
+from wtal_lib.method.contracts import fusion
 from wtal_lib.method.localize import VideoScores, localize, min_max
 from wtal_lib.method.models import video_level, whole_videos
 from wtal_lib.method.reliability import shares
@@ -70,7 +71,11 @@ def fuse(
         np.average([getattr(branch, name) for branch in branches], axis=0, weights=weights)
         for name in ("activation_tc", "attention_t", "video_c")
     )
-    return VideoScores(branches[0].name, activation_tc, attention_t, video_c, FUSIONS[config.fusion](cas_btc, axis=0))
+    if config.fusion in FUSIONS:
+        fused_tc = FUSIONS[config.fusion](cas_btc, axis=0)
+    else:
+        fused_tc = fusion(config.fusion)(cas_btc, np.asarray(weights))
+    return VideoScores(branches[0].name, activation_tc, attention_t, video_c, fused_tc)
 
 
 def detect(config: Config, batches: Batches, scores: Mapping[str, Mapping[str, VideoScores]]) -> dict[str, Detections]:

@@ -91,6 +91,12 @@ def label(
     return Labels(soft if config.targets == "soft" else foreground.to(soft.dtype), keep)
 
 
+def restricted(labels: Labels, kinds: tuple[bool, bool]) -> Labels:
+    """The labels of the ``kinds`` that are given, background and foreground."""
+    foreground = labels.target >= 0.5
+    return labels._replace(keep=labels.keep & ((foreground & kinds[1]) | (~foreground & kinds[0])))
+
+
 def quality(
     labels: Labels, truth: Bool[Tensor, "b t c"], mask: Bool[Tensor, "b t"], y: Float[Tensor, "b c"]
 ) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from wtal_lib.data import checkpoint
 from wtal_lib.data.batches import Batches
 from wtal_lib.method.config import Config
-from wtal_lib.method.heads import head
-from wtal_lib.method.models import VlpBranch
+from wtal_lib.method.contracts import built, check, extra_losses, marks
 from wtal_lib.method.schedule import Name
 from wtal_lib.settings import digest, to_dict
 
@@ -26,7 +25,10 @@ BRANCHES: tuple[Name, ...] = ("cbp", "vlp")
 
 @dataclass
 class State:
-    """A run in progress: both branches, their running means, their optimizers, and what has happened so far."""
+    """A run in progress: both branches, their running means, their optimizers, and what has happened so far.
+
+    A branch that has nothing to train has no optimizer, and does not take part as a student.
+    """
 
     branches: dict[Name, nn.Module]
     averages: dict[Name, nn.Module]
@@ -40,53 +42,46 @@ class State:
     "of each branch at the end of the warm-up; None before"
     evidence: dict[Name, dict[str, Tensor]] = field(default_factory=lambda: {name: {} for name in BRANCHES})
     "by branch and video, (t, k): evidence of the running mean for the labelled classes; cached until the branch trains"
+    extra: dict[str, Callable[..., Tensor]] = field(default_factory=dict)
+    "loss terms of one's own, by name"
 
 
 def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float, device: str = "cpu") -> State:
-    """A run before its first update, its weights drawn from ``config.seed``."""
+    """A run before its first update, its weights drawn from ``config.seed``.
+
+    Raises:
+        ValueError: a part that the config names is unknown, or does not do what it owes
+            (:func:`wtal_lib.method.contracts.check`).
+    """
+    extra = extra_losses(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         branches: dict[Name, nn.Module] = {
-            "cbp": head(config.cbp.head)(batches.cbp.moments, len(batches.classes), config.cbp).to(device),
-            "vlp": VlpBranch(batches.vlp.moments, text, logit_scale, config.vlp).to(device),
+            "cbp": built("cbp", config.cbp, batches.cbp.moments, len(batches.classes)).to(device),
+            "vlp": built("vlp", config.vlp, batches.vlp.moments, text, logit_scale).to(device),
         }
-        probe(config.cbp.head, branches["cbp"], batches.cbp.width, len(batches.classes), device)
+        check(config, batches, branches, device)
     optimizers: dict[Name, torch.optim.Optimizer] = {}
     for name in BRANCHES:
         weights = [weight for weight in branches[name].parameters() if weight.requires_grad]
+        if not weights:
+            continue
         rate, decay = getattr(config, name).learning_rate, config.training.weight_decay
         optimizers[name] = torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=True)
     averages = {name: copy.deepcopy(branch).eval().requires_grad_(False) for name, branch in branches.items()}
-    return State(branches, averages, optimizers)
-
-
-def probe(name: str, branch: nn.Module, width: int, classes: int, device: str = "cpu") -> None:
-    """Put two videos of three snippets through a head.
-
-    Raises:
-        ValueError: its output is not finite, or has not the shapes of :class:`~wtal_lib.method.models.Output`.
-    """
-    with torch.inference_mode():
-        output = branch.eval()(
-            torch.ones(2, 3, width, device=device), torch.ones(2, 3, dtype=torch.bool, device=device)
-        )
-    for part, shape in {"logit": (2, 3, classes + 1), "attention": (2, 3), "suppressed": (2, 3, classes + 1)}.items():
-        came = getattr(output, part, None)
-        what = "nothing" if came is None else f"shape {tuple(came.shape)}" if came.shape != shape else "NaN or infinity"
-        if came is None or came.shape != shape or not came.isfinite().all():
-            raise ValueError(f"head {name!r} must give {part} of shape {shape} for 2 videos of 3 snippets, got {what}")
+    return State(branches, averages, optimizers, extra=extra)
 
 
 def identity(config: Config, batches: Batches) -> str:
     """Hash of all that must be equal for a checkpoint to go on: the configuration and the data."""
-    return digest({"config": to_dict(config), "data": batches.fingerprint})
+    return digest({"config": to_dict(config), "data": batches.fingerprint, **marks(config)})
 
 
 def save(config: Config, batches: Batches, state: State, folder: Path) -> None:
     """Write the run so far to ``folder/last.safetensors``; what was there before becomes ``previous``."""
     groups: dict[str, Mapping[str, Tensor]] = {}
     for name in BRANCHES:
-        adam = state.optimizers[name].state_dict()["state"]
+        adam = state.optimizers[name].state_dict()["state"] if name in state.optimizers else {}
         groups[f"{name}.weights"] = state.branches[name].state_dict()
         groups[f"{name}.average"] = state.averages[name].state_dict()
         groups[f"{name}.adam"] = {f"{i}.{key}": value for i, moments in adam.items() for key, value in moments.items()}
@@ -130,6 +125,8 @@ def resume(config: Config, batches: Batches, state: State, folder: Path) -> None
             state.branches[name].load_state_dict(groups[f"{name}.weights"])
             state.averages[name].load_state_dict(groups[f"{name}.average"])
             state.evidence[name] = groups[f"{name}.evidence"]
+            if name not in state.optimizers:
+                continue
             moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
             for key, value in groups[f"{name}.adam"].items():
                 i, _, what = key.partition(".")

@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wtal_lib.data.batches import Batch, Batches
-from wtal_lib.method import losses, pseudo_labels
+from wtal_lib.method import contracts, losses, pseudo_labels
 from wtal_lib.method.config import Config
 from wtal_lib.method.models import whole_videos
 from wtal_lib.method.pooling import arithmetic
@@ -27,8 +28,8 @@ from wtal_lib.method.state import BRANCHES, State, resume, save
 
 Truth = Callable[[str], np.ndarray]
 "a video's ground truth, (t, c) bool on its snippets: read by the supervised bound and the pseudo-labels' record only"
-Teaching = dict[Name, dict[str, Confidence]]
-"by taught student and video, confidences (t, k): a column a class that the video is labelled with"
+Teaching = dict[Name, dict[str, Confidence | Labels]]
+"by taught student and video, confidences or labels (t, k): a column a class that the video is labelled with"
 
 
 def train(
@@ -49,6 +50,14 @@ def train(
     Raises:
         FloatingPointError: a loss that is not a number, with the step, the batch's videos and the last good checkpoint.
         ValueError: a checkpoint of another configuration; the supervised bound without ground truth.
+
+    >>> from wtal_lib.method import fresh, preset
+    >>> from wtal_lib.runs import Experiment, Spec, open_data
+    >>> config = preset("full", profile="ci", schedule__warmup=2, schedule__period=1, schedule__rounds=1)
+    >>> run = Experiment(config, open_data(Spec(source="simulated", profile="ci")))
+    >>> state = train(run.config, run.batches, fresh(run.config, run.batches, run.text(), run.logit_scale))
+    >>> [entry["name"] for entry in state.history]
+    ['warmup', 'warmup', 'B', 'F']
     """
     if config.training.supervised and truth is None:
         raise ValueError("the supervised bound trains on ground truth, and none was given")
@@ -60,6 +69,8 @@ def train(
                 continue
             if phase.name != "warmup" and state.reliability is None:
                 state.reliability = measure(config, batches, state.averages)
+            students = tuple(one for one in phase.students if one in state.optimizers)  # the others are frozen
+            phase = replace(phase, students=students, taught=tuple(one for one in phase.taught if one in students))
             state.history.append(_run_phase(config, batches, state, phase, truth, folder))
             state.done = phase.index + 1
             if on_phase is not None:
@@ -74,7 +85,7 @@ def _run_phase(
 ) -> dict[str, Any]:
     """Train the phase's students, ``phase.steps`` updates each, and return its entry in the history."""
     began, loading = time.perf_counter(), 0.0
-    steps = range(phase.start, phase.start + phase.steps)
+    steps = range(phase.start, phase.start + phase.steps * bool(phase.students))
     teaching = teach(config, batches, state, phase, sorted({name for step in steps for name in batches.names(step)}))
     teaching_done = time.perf_counter()
     sums: dict[str, float] = defaultdict(float)
@@ -116,12 +127,12 @@ def teach(config: Config, batches: Batches, state: State, phase: Phase, names: S
     """Confidences by which a B or F step labels whole videos, from frozen teachers, for each taught student."""
     rule, weight = config.pseudo_labels, shares(state.reliability, config.pseudo_labels.earned)
     teaching: Teaching = {}
+    own = contracts.rule(config)
     for student in phase.taught:
         teachers = (OTHER[student],) if rule.word == "teacher" else BRANCHES
         known = {branch: _evidence(config, batches, state, branch, names) for branch in teachers}
         teaching[student] = {
-            name: pseudo_labels.confidence(student, {branch: known[branch][name] for branch in known}, rule, weight)
-            for name in names
+            name: own(student, {branch: known[branch][name] for branch in known}, rule, weight) for name in names
         }
     return teaching
 
@@ -151,12 +162,14 @@ def _labels(
     if config.training.supervised:
         assert real is not None
         return Labels(real.float(), batch.mask[:, :, None] & (batch.y > 0)[:, None, :]), {}
-    given = teaching[student]
-    background = _drawn(batches, batch, lambda name: given[name].background.numpy())
-    two = config.pseudo_labels.word == "ternary"  # all other rules have one confidence for both kinds
-    foreground = _drawn(batches, batch, lambda name: given[name].foreground.numpy()) if two else background
-    kinds = pseudo_labels.kinds_taught(student, config.pseudo_labels)
-    labels = pseudo_labels.label(Confidence(background, foreground), batch.mask, batch.y, config.pseudo_labels, kinds)
+    given, kinds = teaching[student], pseudo_labels.kinds_taught(student, config.pseudo_labels)
+    first = _drawn(batches, batch, lambda name: given[name][0].float().numpy())
+    alike = all(given[name][0] is given[name][1] for name in batch.names)  # most rules have one confidence for both
+    second = first if alike else _drawn(batches, batch, lambda name: given[name][1].float().numpy())
+    if isinstance(given[batch.names[0]], Labels):
+        labels = pseudo_labels.restricted(Labels(first, second > 0), kinds)
+    else:
+        labels = pseudo_labels.label(Confidence(first, second), batch.mask, batch.y, config.pseudo_labels, kinds)
     counts = {} if real is None else pseudo_labels.quality(labels, real, batch.mask, batch.y)
     return labels, {"labels": int(labels.keep.sum()), **counts}
 
@@ -186,6 +199,7 @@ def update(
         target, keep = labels.target.to(device), labels.keep.to(device)
         term = losses.distillation(output, target, keep, y, config.pseudo_labels.into)
         terms["distill"] = _claim(config, state, student) * term
+    terms |= {name: loss(output, mask, y) for name, loss in state.extra.items()}
     optimizer.zero_grad(set_to_none=True)
     losses.total(terms, config.losses).backward()
     optimizer.step()

@@ -7,17 +7,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from wtal_lib import extensions
 from wtal_lib.data.annotations import earned_name, ground_truth
 from wtal_lib.data.batches import Batches
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import GroundTruth
-from wtal_lib.method import models, predict, text
+from wtal_lib.method import contracts, models, predict, text
 from wtal_lib.method.config import Config
+from wtal_lib.method.heads import PRECOMPUTED
 from wtal_lib.method.localize import VideoScores, min_max
 from wtal_lib.method.pooling import precision
 from wtal_lib.method.presets import HEADLINE_BRANCH
 from wtal_lib.method.state import State
-from wtal_lib.runs.records import METHOD
+from wtal_lib.runs import precomputed
+from wtal_lib.runs.records import METHOD, sha256
 from wtal_lib.runs.sources import Data
 from wtal_lib.score.completeness import activated, covered, shares
 from wtal_lib.score.evaluate import report
@@ -41,9 +44,13 @@ def resolved(config: Config, device: str = "auto") -> tuple[Config, str]:
 
 
 def identity(config: Config, data: Data, device: str) -> str:
-    """Name of a :func:`resolved` run: equal for equal config, precision, data, kind of device and method revision."""
-    kind = device.partition(":")[0]
-    content = {"config": to_dict(config), "data": data.fingerprint, "device": kind, "method": METHOD}
+    """Name of a :func:`resolved` run: equal for equal config, precision, data, kind of device and method revision.
+
+    The text of your own modules and the content of precomputed scores count as they are now. Raises ValueError: as
+    :func:`wtal_lib.method.contracts.marks`; FileNotFoundError: precomputed scores that are not there.
+    """
+    content = {"config": precomputed.content(config), "data": data.fingerprint, "method": METHOD}
+    content |= {"device": device.partition(":")[0], **contracts.marks(config, anew=True)}
     return digest(content, 16)
 
 
@@ -59,7 +66,10 @@ class Experiment:
         self.identity = identity(self.config, data, self.device)
         sizes = {name: getattr(config.training, name) for name in ("videos", "snippets", "held_out")}
         drawn = {"seed": config.seed, "warmup": config.schedule.warmup}
-        self.batches = Batches(data.annotations, data.cbp, data.vlp, **sizes, **drawn)
+        self.texts = extensions.texts(contracts.own(self.config))
+        packs = {kind: self._features(kind, data) for kind in ("cbp", "vlp")}
+        self.batches = Batches(data.annotations, **packs, **sizes, **drawn)
+        self.foreign = {kind: one.fingerprint for kind, one in packs.items() if isinstance(one, precomputed.Scores)}
         self.vlp, self.logit_scale = data.vlp, float(data.vlp.meta.get("logit_scale", 100.0))
         self.protocol = get_dataset(config.dataset).headline
         self.truth: GroundTruth = ground_truth(data.annotations, self.protocol)
@@ -68,6 +78,17 @@ class Experiment:
         self.test = [name for name in test if name in both]
         self.missing = [name for name in test if name not in both]
         self._truth: dict[str, np.ndarray] = {}
+
+    def _features(self, kind: str, data: Data) -> Any:
+        """The pack of a branch, or another method's scores in its place, on the grid of the CBP pack."""
+        name = getattr(self.config, kind).head
+        if not name.startswith(PRECOMPUTED):
+            return getattr(data, kind)
+        assert data.cbp is not None
+        assert data.vlp is not None
+        both, videos = data.cbp.lengths.keys() & data.vlp.lengths.keys(), data.annotations.videos.values()
+        names = [video.name for video in videos if video.name in both and (video.labels or video.subset == "test")]
+        return precomputed.scores(name, data.cbp, data.annotations, names)
 
     def text(self) -> torch.nn.Module:
         """Class rows: fixed, with a learnable residual, or learnt prompts; ValueError where these lack a text tower."""
@@ -107,7 +128,8 @@ class Experiment:
 
     def scores(self, state: State) -> Scores:
         """Scores of each branch and of their fusion for every test video; nothing trained means vanilla VLP."""
-        branches = dict(state.averages) if state.done else {**state.averages, "vlp": self.vanilla()}
+        raw = not state.done and not self.config.vlp.head.startswith(PRECOMPUTED)
+        branches = {**state.averages, "vlp": self.vanilla()} if raw else dict(state.averages)
         scores = predict.video_scores(self.config, self.batches, branches, self.test, state.reliability)
         return scores if state.done else {**scores, "fused": scores["vlp"]}
 
@@ -136,6 +158,7 @@ class Experiment:
     def description(self) -> dict[str, Any]:
         """The fields of the record that are known before anything is computed."""
         config, data, branch = self.config, self.data, HEADLINE_BRANCH.get(self.config.preset, "fused")
+        own = {name: {"sha256": sha256(text), "text": text} for name, text in self.texts.items()}
         return {
             "identity": self.identity,
             "config": to_dict(config),
@@ -146,7 +169,9 @@ class Experiment:
             "structure": data.structure,
             "uses_snippet_labels": config.training.supervised,
             "headline": {"protocol": earned_name(self.protocol, len(self.truth.videos)), "branch": branch},
-            "data": {"fingerprint": data.fingerprint, "simulator": data.world and to_dict(data.world.config)},
+            "data": {"fingerprint": data.fingerprint, "simulator": data.world and to_dict(data.world.config)}
+            | ({"precomputed": self.foreign} if self.foreign else {}),
+            **({"extensions": own} if own else {}),
             "text_rows": "the pack's own" if self.vlp.text is not None else "class means of the training videos",
             "missing": {"training": self.batches.missing, "test": self.missing},
             "device": self.device,

@@ -128,6 +128,8 @@ def _computed(
         if progress is not None:
             progress(_line(phase, entry))
 
+    for module, source in experiment.texts.items():
+        (folder / f"{module}.py").write_text(source, encoding="utf-8")
     resume(config, batches, state, folder)
     if state.done == 0 and share:
         _warm_up(experiment, state, folder.parent, on_phase)

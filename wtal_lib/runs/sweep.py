@@ -18,9 +18,11 @@ import torch
 import yaml
 from filelock import Timeout
 
+from wtal_lib import extensions
 from wtal_lib.data.annotations import data_root
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import read_text, replacing
+from wtal_lib.method import contracts
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import preset
 from wtal_lib.parallel import Failure, Progress, completed
@@ -57,6 +59,8 @@ class _Job:
     fingerprint: Mapping[str, str]
     place: store.Store
     warmup: str
+    extensions: Mapping[str, str]
+    "hashes of your own modules"
 
     @property
     def folder(self) -> Path:
@@ -110,6 +114,7 @@ def sweep(
             progress(one._replace(done=one.done + before, failed=one.failed + failed, total=one.total + before))
 
     options: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "preload": PRELOAD, "progress": tell}
+    options["prepare"] = functools.partial(extensions.share, modules={one for job in todo for one in job.extensions})
     with closing(completed(_compute, todo, **options)) as arriving:
         for i, result in arriving:
             known[todo[i].identity] = _failed(todo[i], result) if isinstance(result, Failure) else result
@@ -126,7 +131,7 @@ def _job(task: Task, data: Data, place: store.Store, device: str) -> _Job:
     task = replace(task, config=config, spec=replace(task.spec, root=str(root) if root.is_dir() else ""))
     place = store.Store(place.records.absolute(), place.cache.absolute())
     name, shared = identity(config, data, device), warmup_name(config, data, device)
-    return _Job(task, device, name, data.fingerprint, place, shared)
+    return _Job(task, device, name, data.fingerprint, place, shared, contracts.marks(config).get("extensions", {}))
 
 
 def _known(job: _Job, retry: bool) -> dict[str, Any] | None:
@@ -162,10 +167,13 @@ _ONE_RUN = threading.Lock()
 def _compute(job: _Job) -> dict[str, Any]:
     """The record of a run, on whatever machine this is; ValueError where it has another version of the method."""
     with _ONE_RUN:
-        data, task = _data(job), job.task
+        data, task, host = _data(job), job.task, socket.gethostname()
+        here = contracts.marks(task.config, anew=True).get("extensions", {})
+        for module in (one for one, mark in job.extensions.items() if here[one] != mark):
+            raise ValueError(extensions.differs(module, f"the worker on {host}"))
         if identity(task.config, data, job.device) != job.identity:
             raise ValueError(
-                f"the worker on {socket.gethostname()} has another version of wtal_lib than the one that started the"
+                f"the worker on {host} has another version of wtal_lib than the one that started the"
                 " sweep; install the same one and start both again"
             )
         threads = torch.get_num_threads()

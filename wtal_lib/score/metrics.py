@@ -112,6 +112,12 @@ def average_precision(
     Takes O(n log n + p k) time for n detections, k thresholds and the p pairs of one video and class that overlap. With
     ``argsort`` equals the evaluators of ActivityNet and of P-MIL (CVPR 2023) up to rounding, where no scores are tied.
     Raises ValueError: a threshold outside (0, 1].
+
+    >>> first, names = np.array([0]), (("a video",), ("Diving",))
+    >>> found = Detections(first, first, np.array([[1.0, 5.0]]), np.array([0.9]), *names)
+    >>> truth = GroundTruth(first, first, np.array([[0.0, 4.0]]), *names, first[:0], np.zeros((0, 2)))
+    >>> average_precision(found, truth, [0.5, 0.7])  # they share 3 of 5 seconds
+    array([[1., 0.]])
     """
     return match(detections, truth, iou, equal_tiou).average_precision()[0]
 

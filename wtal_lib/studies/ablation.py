@@ -83,6 +83,21 @@ def steps(dataset: str, profile: str, seeds: Sequence[int]) -> list[Row]:
     return [replace(row, row=names[row.row], curve=False) for row in presets(list(names), dataset, profile, seeds)]
 
 
+def beside_default(
+    name: str, changes: Mapping[str, Mapping[str, Any]], dataset: str, profile: str, seeds: Sequence[int]
+) -> list[Row]:
+    """The named run as it is (``default``), then with each of ``changes``, by row; with every seed.
+
+    They keep their detections, to be resampled.
+    """
+    fields = {"default": {}, **changes}
+    return [
+        Row(row, preset(name, dataset, profile, seed, **own), keep=("detections",))
+        for row, own in fields.items()
+        for seed in seeds
+    ]
+
+
 def rules(dataset: str, profile: str, seeds: Sequence[int], *, wide: bool = False) -> list[Row]:
     """Whose word, which kinds of label and into what: late fusion, which has none, then every combination.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,12 @@ from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import replacing
 from wtal_lib.method import predict
 from wtal_lib.method.config import Config
+from wtal_lib.method.heads import PRECOMPUTED
 from wtal_lib.method.localize import localize
 from wtal_lib.method.schedule import Name
 from wtal_lib.method.state import State, fresh, resume
 from wtal_lib.runs.experiment import Experiment, Scores
-from wtal_lib.runs.records import METHOD
+from wtal_lib.runs.records import METHOD, project_root
 from wtal_lib.runs.run import run
 from wtal_lib.runs.sources import Data
 from wtal_lib.runs.store import Store, kept_detections
@@ -50,6 +53,20 @@ def scores(config: Config, data: Data, store: Store) -> tuple[Experiment, Scores
     """The task of a run, and its scores by branch and test video; computed where the store lacks its networks."""
     task, state = _restored(config, data, store)
     return task, task.scores(state)
+
+
+def as_foreign(config: Config, data: Data, store: Store, folder: Path) -> str:
+    """The CBP sequences of a run, one array (t, c) a training or test video, saved as another method's would be.
+
+    Returns ``precomputed:PATH`` for a config, the path seen from the project.
+    """
+    task, state = _restored(config, data, store)
+    names = [*task.batches.training, *task.test]
+    found = predict.video_scores(task.config, task.batches, {"cbp": state.averages["cbp"]}, names)["cbp"]
+    for name, video in found.items():
+        with replacing(folder / f"{name}.npy") as file:
+            np.save(file, video.cas_tc)
+    return PRECOMPUTED + Path(os.path.relpath(folder, project_root())).as_posix()
 
 
 def _restored(config: Config, data: Data, store: Store) -> tuple[Experiment, State]:

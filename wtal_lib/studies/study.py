@@ -36,6 +36,7 @@ from wtal_lib.runs.sources import Data, Spec, open_data
 from wtal_lib.runs.store import Store
 from wtal_lib.settings import to_dict
 from wtal_lib.studies import gallery
+from wtal_lib.studies.cells import as_module
 from wtal_lib.studies.parameters import PARAMETERS, check_parameters
 
 RestsOn = Literal["features", "annotations", "detections", "given"]
@@ -126,6 +127,16 @@ class Study(Data):
         shown.stamp = stamp
         return shown
 
+    def use(self, part: Any) -> str:
+        """The name (``module:attribute``) in a config of a class or function of a cell, which becomes a module.
+
+        The module is kept beside the results. ValueError: as :func:`wtal_lib.studies.cells.as_module`.
+        """
+        name, text = as_module(part, records.cache_root() / "own" / self.name)
+        if text:
+            self._keep(f"{name.partition(':')[0]}.py", text, "given")
+        return name
+
     def check(self, claim: str, holds: bool) -> None:
         """Record a claim that must hold on a built-in dataset; AssertionError otherwise, which leaves results in place.
 
@@ -157,7 +168,7 @@ class Study(Data):
         for name, content in {**contents, path.name: (json.dumps(record, indent=1) + "\n").encode()}.items():
             with replacing(self.folder / name) as file:
                 file.write(content)
-        for name in (name for name in stale if re.fullmatch(r"\w+\.(png|svg|csv|md)", name)):
+        for name in (name for name in stale if re.fullmatch(r"\w+\.(png|svg|csv|md|py)", name)):
             (self.folder / name).unlink(missing_ok=True)
         gallery.write(self.folder.parents[2], self.root / "notebooks")
         against = [f"; does not hold on these data: {claim}" for claim, holds in self.claims.items() if not holds]
@@ -258,6 +269,10 @@ def open_study(
     Raises ValueError: a parameter that is unknown (the nearest known one is offered) or has a wrong value, or broken
     data; FileNotFoundError: ``source`` is real and something needed is missing, or ``data_root`` does not exist;
     PermissionError: results cannot be written.
+
+    >>> study = open_study("my_question", {"profile": "ci", "source": "simulated", "results": "out"})
+    >>> study.seeds, study.source
+    ([0], 'simulated')
     """
     started = time.monotonic()
     parameters = check_parameters(given, {**PARAMETERS, **(extra or {})})

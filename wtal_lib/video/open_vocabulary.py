@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
+from wtal_lib import extensions
 from wtal_lib.data import checkpoint
 from wtal_lib.data.annotations import find_annotations
 from wtal_lib.data.datasets import DATASETS, get_dataset
@@ -19,10 +20,11 @@ from wtal_lib.data.features import Features, find_pack
 from wtal_lib.data.files import read_array, read_json
 from wtal_lib.data.segments import Detections, Grid, resampled
 from wtal_lib.data.vlp_pack import REMEDY, read_meta, read_text_rows
+from wtal_lib.method import contracts
 from wtal_lib.method.config import Config
-from wtal_lib.method.heads import head
+from wtal_lib.method.heads import PRECOMPUTED, head
 from wtal_lib.method.localize import VideoScores, localize, min_max
-from wtal_lib.method.models import Vanilla, VlpBranch
+from wtal_lib.method.models import Vanilla
 from wtal_lib.method.predict import video_scores
 from wtal_lib.method.presets import preset
 from wtal_lib.method.schedule import Name
@@ -88,11 +90,25 @@ def vanilla(pack: OpenPack) -> Scorer:
 
 
 def trained(run: str | Path, pack: OpenPack) -> Scorer:
-    """Score by the averaged branches of a run; FileNotFoundError for none, ValueError for damage or another width."""
+    """Score by the averaged branches of a run.
+
+    Raises:
+        FileNotFoundError: there is no finished run.
+        ValueError: it is damaged, of another width, of precomputed scores, or of own parts whose text has changed.
+    """
     run = Path(run)
     if not (run / "record.json").is_file():
         raise FileNotFoundError(f"no finished run in {run}: expected the record.json that `wtal run` writes there")
-    config = from_dict(Config, read_json(run / "record.json", "the record of a run", "run it again")["config"])
+    record = read_json(run / "record.json", "the record of a run", "run it again")
+    config = from_dict(Config, record["config"])
+    if any(branch.head.startswith(PRECOMPUTED) for branch in (config.cbp, config.vlp)):
+        raise ValueError(
+            f"a branch of {run} is another method's scores, of its own videos alone; train networks instead"
+        )
+    here = contracts.marks(config, anew=True).get("extensions", {})
+    for module, one in record.get("extensions", {}).items():
+        if here[module] != one["sha256"]:
+            raise ValueError(extensions.differs(module, "this folder or Python's path"))
     groups, content = checkpoint.read(run / "last.safetensors")
     weights = {name: groups[f"{name}.average"] for name in BRANCHES}
     width, classes = content["width"], tuple(content["classes"])
@@ -107,7 +123,7 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
     moments = {name: (np.zeros(of), np.ones(of)) for name, of in width.items()}  # placeholders of the right width
     branches: dict[Name, nn.Module] = {
         "cbp": head(config.cbp.head)(moments["cbp"], len(classes), config.cbp),
-        "vlp": VlpBranch(moments["vlp"], text, 1.0, config.vlp),
+        "vlp": head(config.vlp.head, "vlp")(moments["vlp"], text, 1.0, config.vlp),
     }
     for name, branch in branches.items():
         branch.load_state_dict(weights[name])
