@@ -194,6 +194,18 @@ def test_packs_and_runs_that_do_not_fit_are_refused(tmp_path, run) -> None:
         cbp_features(tmp_path, vanilla(pack))
 
 
+def test_an_unreadable_video_is_named_and_the_others_are_localized(tmp_path, capsys) -> None:
+    rows = {name: planted(30, one=(3, 9, 1)) for name in ("a", "b")}
+    folder, out = write_pack(tmp_path / "p", ("juggling", "ironing"), rows), tmp_path / "out.json"
+    (folder / "features" / "a.npy").write_bytes(b"<html>")
+    assert cli.main(["localize", str(folder), "--out", str(out)]) == 1
+    assert list(json.loads(out.read_text())["results"]) == ["b"]
+    assert "a.npy: expected finite embeddings (snippets, 8), but it is a web page" in capsys.readouterr().err
+    (folder / "features" / "b.npy").write_bytes(b"")
+    assert cli.main(["localize", str(folder), "--out", str(out)]) == 2
+    assert "none of its 2 videos can be read" in capsys.readouterr().err
+
+
 def test_the_command_writes_detections_with_a_run_and_without(tmp_path, run, capsys) -> None:
     folder = write_pack(tmp_path / "p", ("juggling", "ironing"), {"a": planted(30, one=(3, 9, 1))})
     out = tmp_path / "out.json"

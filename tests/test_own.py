@@ -69,7 +69,7 @@ def test_what_is_no_dataset_is_one_sentence(tmp_path: Path) -> None:
         )
     with pytest.raises(ValueError, match="it holds detections"):
         get_dataset(made.write_json(tmp_path / "d.json", {"results": {}}))
-    with pytest.raises(ValueError, match="it holds a list"):
+    with pytest.raises(ValueError, match="it lists 1, which names no video"):
         get_dataset(made.write_json(tmp_path / "e.json", [1]))
 
 

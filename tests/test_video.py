@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from wtal_lib.data.segments import I3D_GRID
+from wtal_lib.video import examples
 from wtal_lib.video import frames as frames_module
 from wtal_lib.video.frames import SUFFIXES, frames, probe, videos_in
 
@@ -30,6 +31,16 @@ def decoded(path: Path) -> tuple[np.ndarray, list[np.ndarray]]:
 
 def middles(duration: float) -> np.ndarray:
     return I3D_GRID.seconds(np.arange(I3D_GRID.count(duration)) + 0.5)
+
+
+def test_a_video_that_cannot_be_read_is_named_and_the_others_go_on(tmp_path) -> None:
+    good, bad = clips.numbered(tmp_path / "good.mp4", 30), tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video")
+    infos, broken = examples.probed([bad, good])
+    assert list(infos) == ["good"]
+    assert "cannot be read as a video" in broken["bad"]
+    with pytest.raises(ValueError, match="none of 1 videos can be read"):
+        examples.probed([bad])
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -183,11 +183,15 @@ def localize(
     checkpoint: Annotated[Path | None, option("folder of a finished run; without, vanilla VLP")] = None,
     data_root: Annotated[str, option("where CBP features of the same videos are, for the run's other branch")] = "",
     out: Annotated[File, option("json file in ActivityNet's result format")],
-) -> None:
-    """A VLP pack to detections, with or without a trained run."""
+) -> int:
+    """A VLP pack to detections, with or without a trained run; exit 1 if one of its videos cannot be read."""
     from wtal_lib.video.open_vocabulary import localize_to_file
 
-    print(localize_to_file(pack, out, checkpoint, data_root))
+    line, problems = localize_to_file(pack, out, checkpoint, data_root)
+    print(line)
+    for problem in problems:
+        _to_stderr(f"wtal localize: {problem}")
+    return 1 if problems else 0
 
 
 @app.command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from wtal_lib.data.datasets import DATASETS, Dataset, Protocol, get_dataset, letters, part_of
 from wtal_lib.data.files import UnreadableError, readable
-from wtal_lib.data.instances import REMEDY, Reading, Video
+from wtal_lib.data.instances import REMEDY, Reading, Video, plain_name
 from wtal_lib.data.layouts import LAYOUTS, OWN, WTALC, Layout, own_file
 from wtal_lib.data.segments import GroundTruth, rounded
 from wtal_lib.data.units import likely_unit, unit_beside
@@ -38,6 +39,16 @@ class Annotations:
         """The videos of subset ``train`` or ``test``, in order. Raises ValueError: another subset."""
         require_known(name, ("train", "test"), "subset")
         return [video for video in self.videos.values() if video.subset == name]
+
+    def naming(self) -> Callable[[str], str]:
+        """The name here of a video called by name or YouTube id, however spelt (:func:`plain_name`); else as given."""
+        ids = [(one, v.name) for v in self.videos.values() for one in filter(None, (v.youtube_id, v.name))]
+        exact = {one: name for alias, name in ids for one in (alias, f"v_{alias}", alias.removeprefix("v_"))}
+        plain: dict[str, set[str]] = {}
+        for alias, name in ids:
+            plain.setdefault(plain_name(alias), set()).add(name)
+        sure = {alias: next(iter(names)) for alias, names in plain.items() if len(names) == 1}
+        return lambda given: exact.get(given) or sure.get(plain_name(given)) or given
 
 
 class OtherReleaseError(UnreadableError):
@@ -184,16 +195,17 @@ def _fitted(
         notes.append(f"{known.title}, from a file of {reading.about['version']!s:.40}")
     words, parted, silent = dict.fromkeys(v.subset for v in videos), dict[str, Video](), []
     for video in videos:
-        start = (part for start, part in known.parts.items() if video.name.startswith(start))
+        name = plain_name(video.name) if known.parts else video.name
+        start = (part for start, part in known.parts.items() if name.startswith(start))
         part = next(start, None) or part_of(video.subset, words, video.name)
         if part == "test" and not video.instance_labels:
-            silent.append(video.name)
+            silent.append(name)
             continue
         labels = tuple(dict.fromkeys(filter(None, map(official.get, video.labels))))
         instances = tuple(filter(None, map(official.get, video.instance_labels)))
         identity = video.name.removeprefix("v_") if names_are_ids else video.youtube_id
         rest = (video.segments, video.ambiguous, video.fps, identity)
-        parted[video.name] = Video(video.name, part, video.duration, labels, instances, *rest)
+        parted[name] = Video(name, part, video.duration, labels, instances, *rest)
     if silent:
         notes.append(f"{len(silent)} test videos have labels alone and are not scored: {', '.join(silent[:3])}")
     require_seconds(list(parted.values()), known)

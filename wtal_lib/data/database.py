@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -12,33 +13,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wtal_lib.data.files import UnreadableError, read_json, read_text, readable
+from wtal_lib.data.files import UnreadableError, read_json, read_text, readable, separator
 from wtal_lib.data.instances import AMBIGUOUS, NONE, REMEDY, Reading, Video, read_ambiguous, segment_table
 
 DATABASE = "a json object with a `database` of videos, each with subset and annotations"
 KEYS = {
+    "video": ("video-id", "video_id", "video", "video_name", "vid", "id", "name"),
+    "score": ("score", "scores", "confidence", "conf"),
     "subset": ("subset", "split"),
     "duration": ("duration", "duration_second", "duration_seconds", "video_duration", "seconds"),
     "fps": ("fps", "original_fps", "frame_rate"),
     "frames": ("frame", "frames", "num_frames", "numFrame", "duration_frame"),
     "labels": ("labels", "label", "classes"),
-    "label": ("label", "class", "class_name", "category", "label_id", "category_id"),
+    "label": ("label", "class", "class_name", "label_name", "category", "label_id", "category_id"),
     "segment": ("segment", "timestamp", "timestamps"),
-    "start": ("start", "start_time", "t-start", "t_start"),
-    "stop": ("end", "end_time", "t-end", "t_end", "stop"),
+    "start": ("start", "start_time", "t-start", "t_start", "start_sec", "startTime", "begin"),
+    "stop": ("end", "end_time", "t-end", "t_end", "end_sec", "endTime", "stop"),
 }
-"what each thing is called in json databases, the usual name first"
+"what each thing is called in databases and tables, the usual name first"
 
 
 def read_database(path: Path, _: tuple[str, ...] = ()) -> Reading:
     """A json database, keyed by video; those with neither annotations nor labels are left out, and named."""
     content = read_json(path, DATABASE, REMEDY)
     with readable(path, DATABASE, REMEDY):
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}")
-        database = content.get("database", content)
-        if not isinstance(database, dict) or "results" in content:
-            raise ValueError("it holds detections" if "results" in content else "its database is no object by video")
+        database = _by_video(content)
+        content = content if isinstance(content, dict) else {}
+        if "results" in content:
+            raise ValueError("it holds detections")
         if odd := [name for name, entry in database.items() if not isinstance(entry, dict)]:
             raise ValueError(f"{odd[0]!r:.60} is no video")
         beside = _video_info(path.parent)
@@ -73,6 +75,28 @@ def read_database(path: Path, _: tuple[str, ...] = ()) -> Reading:
     return Reading(videos, tuple(map(str, classes or ())), [*vague, *notes], about)
 
 
+def _by_video(content: Any, within: str = "") -> dict[str, Any]:
+    """The videos of a database, by name: a list has its names inside, an object may have them under a further key.
+
+    Of a list with a row an annotation, the rows of a video come together.
+    """
+    for key in ("database", "videos", "annotations") if isinstance(content, dict) else ():
+        if isinstance(content.get(key), dict | list) and within != key * 2:
+            return _by_video(content[key], within + key)
+    if isinstance(content, dict):
+        return content
+    found: dict[str, Any] = {}
+    for row in content if isinstance(content, list) else ():
+        if not isinstance(row, dict) or first(row, "video") is None:
+            raise ValueError(f"it lists {row!r:.60}, which names no video")
+        own = [row] if first(row, "segment") is not None or first(row, "start") is not None else []
+        video = found.setdefault(str(first(row, "video")), {**row, "annotations": []})
+        video["annotations"] += row.get("annotations") or own
+    if not found:
+        raise ValueError(f"it holds a {type(content).__name__}")
+    return found
+
+
 def first(entry: Mapping[str, Any], kind: str) -> Any:
     """What an entry holds under any of the names of a kind; None for nothing."""
     return next((entry[key] for key in KEYS[kind] if entry.get(key) is not None), None)
@@ -88,15 +112,24 @@ def _items(name: str, entry: Mapping[str, Any]) -> tuple[list[tuple[Any, Any]], 
     """Label and segment of each annotation of a video, and the labels that stand for the whole of it."""
     labels = first(entry, "labels") or []
     whole, items = list(labels) if isinstance(labels, list) else [labels], []
-    for item in entry.get("annotations") or ():
+    listed, pairs = entry.get("annotations") or (), entry.get("segments")
+    if not listed and isinstance(pairs, list) and len(pairs) == len(whole):  # as W-TALC keeps them
+        return list(zip(whole, pairs, strict=True)), []
+    for item in listed.values() if isinstance(listed, dict) else listed:
         if not isinstance(item, dict):
             raise ValueError(f"an annotation of {name} is {item!r:.60}, no object with label and segment")
         label, pair = first(item, "label"), first(item, "segment")
         if pair is None and first(item, "start") is not None:
             pair = [first(item, "start"), first(item, "stop")]
+        label = label[0] if isinstance(label, list) and len(label) == 1 else label
+        label = int(label) if isinstance(label, float) and label.is_integer() else label
         if label is None or not isinstance(label, (str, int)):
             raise ValueError(f"an annotation of {name} has no label: {json.dumps(item)[:100]}")
         if pair is None:
+            if odd := [key for key in item if re.match(r"seg|start|end|time|begin|frame|t[_-]", key.lower())]:
+                raise ValueError(
+                    f"the times of {name} are in {odd[0]!r:.40}: call it segment, or start and end, in seconds"
+                )
             whole.append(label)
         else:
             items.append((label, pair))
@@ -142,7 +175,8 @@ def _video_info(folder: Path) -> dict[str, dict[str, Any]]:
     """Rows of G-TAD's and BSN's ``video_info*.csv`` beside a json file, by video: subset, seconds, fps."""
     for path in sorted(folder.glob("video_info*.csv")):
         with readable(path, "a csv table with the columns video, subset, seconds and fps", REMEDY):
-            table = pd.read_csv(path, encoding="utf-8-sig")
+            text = read_text(path)
+            table = pd.read_csv(io.StringIO(text), sep=separator(text), engine="python")
             rows = table.set_index(table.columns[0]).to_dict("index")
             return {
                 str(name): {key: value for key, value in row.items() if value == value} for name, row in rows.items()

@@ -16,9 +16,10 @@ from wtal_lib.data import cache as cache_files
 from wtal_lib.data.annotations import Annotations, home_folder, searched
 from wtal_lib.data.cache import Rows, cache_folder
 from wtal_lib.data.files import read_array, replacing
-from wtal_lib.data.forms import REMEDY
-from wtal_lib.data.packs import LOOKED_FOR, TIMED, WHERE, Source, found_packs
+from wtal_lib.data.forms import REMEDY, SUFFIXES, shape_of
+from wtal_lib.data.packs import LOOKED_FOR, WHERE, found_packs
 from wtal_lib.data.segments import Grid, resampled
+from wtal_lib.data.source import TIMED, Source
 from wtal_lib.data.units import likely_unit
 from wtal_lib.data.vlp_pack import read_text_rows
 
@@ -203,21 +204,24 @@ def ill_fitting(pack: Pack, annotations: Annotations) -> str:
 
 def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
     """The pack of a source, through its cache in ``folder``; ValueError if it is unreadable, or of unknown rate."""
-    names = _names(annotations)
+    naming = annotations.naming()
     where = hashlib.blake2b(str(source.path.resolve()).encode(), digest_size=4).hexdigest()
     stem = f"{annotations.dataset}-{source.kind}-{source.layout}-{where}"
-    source.videos = {key: annotations.videos[names[key]] for key in source.files if key in names}
+    called = {key: naming(key) for key in source.files}
+    source.videos = {key: annotations.videos[name] for key, name in called.items() if name in annotations.videos}
     times = [(key, video.fps, video.duration) for key, video in source.videos.items() if source.layout in TIMED]
     mark = hashlib.blake2b(repr(times).encode(), digest_size=8).hexdigest()
     place = folder, stem, f"{source.stamp} {source.grid} {mark}"
     rows = cache_files.opened(*place)
     if rows is None:
+        if source.layout in TIMED and source.grid is None and not source.videos:
+            raise ValueError(f"{source.path}: {_unnamed(source, annotations)}")
         source.look()
         assert source.grid is not None
         info = {"fps": source.grid.fps, "stride": source.grid.stride, "notes": source.notes}
         rows = cache_files.built(*place, source.feed, source.size, info)
     grid = Grid(rows.info["fps"], rows.info["stride"])
-    ids = {names.get(key, key): key for key in rows.starts}
+    ids = {naming(key): key for key in rows.starts}
     own = source.layout == "vlp"
     text = read_text_rows(source.path, source.meta, annotations.classes, rows.width) if own else None
     notes = list(rows.info["notes"])
@@ -234,11 +238,21 @@ def indexed(source: Source, annotations: Annotations, folder: Path) -> Pack:
         text=text,
         meta=source.meta,
         notes=tuple(notes),
-        faults={names.get(key, key): why for key, why in rows.faults.items()},
+        faults={naming(key): why for key, why in rows.faults.items()},
         rows=rows,
         ids=ids,
         training=tuple(video.name for video in annotations.subset("train") if video.name in ids),
     )
+
+
+def _unnamed(source: Source, annotations: Annotations) -> str:
+    """Why no file of a source is known to be of a video; UnreadableError where it is for the first one's damage."""
+    if source.files:
+        shape_of(Path(next(iter(source.files.values()))[0]))
+        wanted = f"the videos of {annotations.dataset}, such as {next(iter(annotations.videos), 'none')}"
+        return f"expected files called after {wanted}, got {next(iter(source.files))}; call them so"
+    there = sorted({one.suffix for one in source.path.iterdir() if one.is_file()}) if source.path.is_dir() else []
+    return f"expected files ending in {', '.join(SUFFIXES)}, got {', '.join(there) or 'none'}; {WHERE[source.kind]}"
 
 
 def marked(data: Annotations | Features | None) -> bool:
@@ -247,15 +261,6 @@ def marked(data: Annotations | Features | None) -> bool:
     folders = () if path is None else (path, *path.parents[:3])
     own = getattr(data, "layout", "") == "simulated" or getattr(data, "meta", {}).get("simulated")
     return bool(own) or any((folder / "SIMULATED.json").is_file() for folder in folders)
-
-
-def _names(annotations: Annotations) -> dict[str, str]:
-    """Name in the annotations by the ids that packs use: the name itself, or the YouTube id, with or without v_."""
-    names: dict[str, str] = {}
-    for video in annotations.videos.values():
-        for alias in filter(None, (video.youtube_id, video.name)):
-            names |= {alias: video.name, f"v_{alias}": video.name, alias.removeprefix("v_"): video.name}
-    return names
 
 
 def _digest(fingerprint: str, grid: Grid, text: np.ndarray | None) -> str:

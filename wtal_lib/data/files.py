@@ -39,13 +39,29 @@ def readable(path: Path, expected: str, remedy: str) -> Iterator[None]:
     except UnreadableError:
         raise
     except MALFORMED as error:
-        found = str(error).splitlines()[0] if str(error) else type(error).__name__
+        found = instead(path) or (str(error).splitlines()[0] if str(error) else type(error).__name__)
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+            where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else f"byte {error.start}"
+            found = instead(path) or f"at {where} it is no json, or is cut off"
         raise UnreadableError(f"{path}: expected {expected}, but {found}; {remedy}") from error
+
+
+def instead(path: Path) -> str:
+    """What a file that was never downloaded holds in place of its content; empty if that is not so."""
+    if not path.is_file():
+        return ""
+    with open(path, "rb") as file:
+        start = file.read(512)
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS: run `git lfs pull`"
+    return "" if start and start.lstrip()[:1] != b"<" else "it is a web page" if start else "it is empty"
 
 
 def header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """Shape, Fortran order, dtype and data offset of an open ``.npy``; ValueError for none, or another size."""
     start = io.BytesIO(file.read(16 * 1024))  # a header is at most 10,000 characters; longer claims just run dry
+    if start.getvalue()[:6] != np.lib.format.MAGIC_PREFIX:
+        raise ValueError("it is no npy file")
     version = np.lib.format.read_magic(start)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"its npy version is {version}, not 1.0 or 2.0")
@@ -97,6 +113,12 @@ def read_text(path: Path) -> str:
     content = path.read_bytes()
     wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     return content.decode("utf-16" if wide else "utf-8-sig")
+
+
+def separator(text: str) -> str:
+    """What separates the columns of a table: semicolon or tab where its first line has one, else comma, else blanks."""
+    first = text.partition("\n")[0]
+    return next((one for one in (";", "\t", ",") if one in first), r"\s+")
 
 
 @contextmanager

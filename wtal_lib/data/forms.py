@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wtal_lib.data.files import header, read_array, read_objects, read_text, readable
+from wtal_lib.data.archives import INSIDE, NAMES, arrays, read
+from wtal_lib.data.files import header, read_array, read_objects, read_text, readable, separator
 from wtal_lib.data.unpickle import unpickle_value
 
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".csv", ".pkl", ".pickle")
 "endings of files that may hold features"
 EXPECTED = "a float array (snippets, width)"
 REMEDY = "fetch it again, or remove it: `wtal check` lists every file that cannot be used"
-NAMES = ("features", "feature", "feats", "feat", "x", "data", "arr_0")
-"what the array of a video is called where a file holds several things"
+INDEX = ("", "unnamed: 0", "index", "snippet", "frame")
+"what the first column of a table is called where it numbers the rows"
 CROPS = (1, 5, 10)
 "crops of a frame that extractors keep beside one another"
 WIDTHS = (200, 256, 400, 512, 640, 768, 1024, 1280, 2048, 4096)
@@ -38,7 +40,7 @@ class Form:
     def rows(self, array: np.ndarray) -> np.ndarray:
         """The array as (snippets, width), the mean over its crops; as it is where its axes are unknown."""
         time, crops, columns = self.axes.get(array.ndim, (0, -1, 1))
-        if array.ndim < 2 or (time, columns) == (0, 1):
+        if array.ndim < 2 or (crops < 0 and (time, columns) == (0, 1)):
             return array
         if crops < 0:
             return array.T
@@ -89,7 +91,7 @@ def _wide(shape: Sequence[int]) -> bool:
 
 def shape_of(path: Path) -> tuple[int, ...]:
     """The shape of the array in a feature file; of a ``.npy`` from its header alone. Errors as of :func:`read_form`."""
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy" and INSIDE not in str(path):
         with readable(path, EXPECTED, REMEDY), open(path, "rb") as file:
             shape, _, dtype, _ = header(file)
         if dtype.kind != "O":
@@ -99,21 +101,23 @@ def shape_of(path: Path) -> tuple[int, ...]:
 
 def read_form(path: Path) -> np.ndarray:
     """The float array in a feature file of any of :data:`SUFFIXES`; UnreadableError names what it holds instead."""
-    if path.suffix == ".npy":
+    archive, _, inside = str(path).partition(INSIDE)
+    suffix, path = path.suffix.lower(), Path(archive)
+    if suffix == ".npy" and not inside:
         with readable(path, EXPECTED, REMEDY), open(path, "rb") as file:
             objects = header(file)[2].kind == "O"
         if not objects:
             array = read_array(path, EXPECTED, REMEDY, "f")
             return array if array.ndim < 4 else array.reshape(_few(array.shape))
     with readable(path, EXPECTED, REMEDY):
-        if path.suffix == ".npy":
-            held: Any = read_objects(path, EXPECTED, REMEDY)
+        if inside:
+            held: Any = read(path, inside)
+        elif suffix == ".npy":
+            held = read_objects(path, EXPECTED, REMEDY)
             held = held[0] if len(held) == 1 else held
-        elif path.suffix == ".npz":
-            held = _arrays_of_npz(path)
-        elif path.suffix in (".h5", ".hdf5"):
-            held = _arrays_of_h5(path)
-        elif path.suffix == ".csv":
+        elif suffix in (".npz", ".h5", ".hdf5"):
+            held = {name: read(path, name) for name in arrays(path)}
+        elif suffix == ".csv":
             held = _table(read_text(path))
         else:
             with open(path, "rb") as file:
@@ -144,28 +148,16 @@ def _one(held: Any) -> np.ndarray:
     return array
 
 
-def _arrays_of_npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
-
-
-def _arrays_of_h5(path: Path) -> dict[str, np.ndarray]:
-    try:
-        import h5py
-    except ImportError:
-        raise ValueError("h5py, which reads hdf5, is not installed: `pip install h5py`") from None
-    found: dict[str, np.ndarray] = {}
-    with h5py.File(path, "r") as file:
-        file.visititems(lambda name, item: found.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
-    return found
-
-
 def _table(text: str) -> np.ndarray:
     """Numbers of a csv table, with or without a line of names."""
-    first = text.partition("\n")[0].split(",")
+    parts = separator(text)
+    first = re.split(parts, text.partition("\n")[0].strip())
     try:
         names = list(map(float, first)) == list(range(len(first)))
     except ValueError:
         names = True
-    table = pd.read_csv(io.StringIO(text), header=0 if names else None)
+    decimal = "," if parts == ";" and "," in text else "."
+    table = pd.read_csv(io.StringIO(text), sep=parts, header=0 if names else None, decimal=decimal)
+    if names and first[0].strip('" ').lower() in INDEX and (table.iloc[:, 0] == np.arange(len(table))).all():
+        table = table.iloc[:, 1:]
     return table.to_numpy(dtype=np.float32)

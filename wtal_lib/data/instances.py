@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,15 @@ class Reading:
     "what a json file says beside its videos: version, title, templates, ..."
 
 
+ENDING = r"(\.(mp4|avi|mkv|webm|mov|flv|mpe?g|m4v))?([-_.](i3d|clip|feats?|features?))?$"
+"what is put behind a video's name: the ending of its file, and what was made of it"
+
+
+def plain_name(name: str) -> str:
+    """A video's name without what people add to it: folders, a file's ending, ``v_``, capitals."""
+    return re.sub(ENDING, "", re.split(r"[/\\]", name)[-1], flags=re.IGNORECASE).lower().removeprefix("v_")
+
+
 def read_ambiguous(folder: Path, known: set[str]) -> tuple[dict[str, np.ndarray], list[str]]:
     """Ambiguous segments by video of ``Ambiguous_{val,test}.txt``, and a note on those of videos not ``known``."""
     found: dict[str, list[Any]] = {}
@@ -70,7 +80,10 @@ def segment_table(pairs: Any, count: int) -> np.ndarray:
     for pair in rows:
         if not isinstance(pair, (list, tuple, np.ndarray)) or len(pair) != 2:
             raise ValueError(f"a segment is {pair!s:.60}, no pair")
-        start, stop = map(float, pair)
+        try:
+            start, stop = map(float, pair)
+        except (TypeError, ValueError):
+            raise ValueError(f"a segment is {pair!s:.60}, no two numbers") from None
         if not 0 <= start <= stop < math.inf:
             raise ValueError(f"segment {[start, stop]} does not run forward in time, in seconds from 0")
         table.append((start, stop))

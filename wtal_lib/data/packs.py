@@ -4,121 +4,34 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from wtal_lib.data.annotations import Annotations, dataset_folders, of_another
-from wtal_lib.data.cache import Add, Fault, Kept, Token, stamp
+from wtal_lib.data.archives import ARCHIVES, FEW, members
+from wtal_lib.data.cache import stamp
 from wtal_lib.data.datasets import get_dataset
-from wtal_lib.data.files import UnreadableError, read_json, read_objects, readable
-from wtal_lib.data.forms import REMEDY, SUFFIXES, Form, form_of, read_form, shape_of
-from wtal_lib.data.instances import Video
+from wtal_lib.data.files import MALFORMED, read_json, readable
+from wtal_lib.data.forms import SUFFIXES
 from wtal_lib.data.layouts import read_column
 from wtal_lib.data.segments import Grid
-from wtal_lib.data.timing import Timing, timing
+from wtal_lib.data.source import CLIP_FRAMES, Source
 from wtal_lib.data.vlp_pack import read_meta
 from wtal_lib.settings import require_known
 
 KINDS = ("cbp", "vlp")
 "classification-based pre-training: I3D, RGB and then flow, or RGB alone; vision-language pre-training: CLIP"
-CLIP_FRAMES = 16
-"frames of the clip behind one I3D row"
-TIMED = ("actionformer", "clip")
-"layouts of one file a video, whose rows may follow each video's own rate"
-SAMPLE = 256
-"files whose shapes are looked at to find a pack's form and rate"
 MODALITIES = ("rgb", "flow")
 WORDS = {"cbp": ("i3d", "tsp", "tsn", "c3d", "slowfast", "videomae"), "vlp": ("clip", "coca", "siglip", "blip")}
 "words in the names of folders by the kind of features in them"
 TOLD = "features.json"
 TOLD_EXPECTED = 'an object like {"fps": 25, "stride": 16, "kind": "cbp"}, kind being cbp or vlp'
 SUBSETS = ("train", "test", "val", "validation", "training")
-
-
-@dataclass
-class Source:
-    """A feature pack as it lies on disk."""
-
-    kind: str
-    layout: str
-    path: Path
-    grid: Grid | None
-    "None if neither the layout nor a file tells it"
-    files: dict[str, tuple[str, ...]]
-    "by video id, the files whose columns stand side by side (RGB, flow); a joint file under its own name"
-    stamp: str
-    size: int
-    "bytes on disk"
-    meta: dict[str, Any] = field(default_factory=dict)
-    joint: tuple[str, ...] = ()
-    "ids of the rows of a joint file"
-
-    def __post_init__(self) -> None:
-        self.notes: list[str] = []
-        self.videos: dict[str, Video] = {}
-        self.form, self.cut = Form({}), 0
-        self.timing: Timing | None = None
-
-    def feed(self, add: Add) -> dict[str, Token]:
-        """Hand every video's features to ``add``, one at a time; returns its token for each, by id."""
-        if self.joint:
-            expected = f"an object array of (snippets, width) arrays, one for each of the {len(self.joint)} videos"
-            rows = read_objects(self.path, expected, REMEDY, on_array=add)
-            if len(rows) != len(self.joint):
-                raise UnreadableError(f"{self.path}: expected {expected}, but it holds {len(rows)}; {REMEDY}")
-            tokens = [row if isinstance(row, (Kept, Fault)) else Fault("holds no array") for row in rows]
-            return dict(zip(self.joint, tokens, strict=True))
-        both = self.layout == "cola" or any(len(files) > 1 for files in self.files.values())
-        self.cut = 0
-        found = {key: self._read(key, both, add) for key in self.files}
-        if self.cut:
-            self.notes.append(
-                f"{self.cut} videos have one row less of one of RGB and flow: the other's last row is cut"
-            )
-        return found
-
-    def _read(self, key: str, both: bool, add: Add) -> Token:
-        try:
-            parts = [self.form.rows(read_form(Path(path))) for path in self.files[key]]
-        except UnreadableError as error:
-            return Fault(str(error))
-        if len(parts) == 1 and both:
-            return Fault("has only one of its two modalities, RGB and flow")
-        least = min(map(len, parts))
-        if len(parts) > 1 and (any(part.ndim != 2 for part in parts) or max(map(len, parts)) > least + 1):
-            return Fault(f"has the shapes {[part.shape for part in parts]}, which do not fit side by side")
-        self.cut += len(parts) > 1 and max(map(len, parts)) > least
-        rows = parts[0] if len(parts) == 1 else np.concatenate([part[:least] for part in parts], axis=1)
-        timed = self.timing is not None and rows.ndim == 2 and len(rows) > 0
-        return add(self.timing.placed(rows, self.videos.get(key)) if timed else rows)  # type: ignore[union-attr]
-
-    def look(self) -> None:
-        """Find form and timing from the shapes of up to :data:`SAMPLE` of its arrays.
-
-        Raises:
-            ValueError: it has no rate of its own, and none follows from rows and durations.
-        """
-        shapes = dict[str, tuple[int, ...]]()
-        for key in list(self.files)[:: max(1, len(self.files) // SAMPLE)] if not self.joint else ():
-            with suppress(UnreadableError, OSError):
-                shapes[key] = shape_of(Path(self.files[key][0]))
-        self.form = form_of(list(shapes.values()))
-        self.notes = list(self.form.notes)
-        if self.layout in TIMED:
-            rows = {key: self.form.snippets(shape) for key, shape in shapes.items()}
-            try:
-                self.timing = timing(rows, self.videos, CLIP_FRAMES if self.kind == "cbp" else 1, self.grid)
-            except ValueError as error:
-                raise ValueError(f"{self.path}: {error}") from None
-            self.grid = self.timing.grid
-            self.notes += [self.timing.note] if self.timing.note else []
 
 
 def found_packs(root: str | Path, dataset: str, kind: str, annotations: Annotations) -> Iterator[Source]:
@@ -189,7 +102,8 @@ def _two_stream(folder: Path, annotations: Annotations) -> Iterator[Source]:
 def _per_video(folder: Path, annotations: Annotations) -> Iterator[Source]:
     """ActionFormer / OpenTAD, and anybody's folder: one file a video, or one a modality."""
     for tops in _tops(folder, "cbp", annotations):
-        yield _files("cbp", "actionformer", tops[0], None, [leaf for top in tops for leaf in _leaves(top)])
+        yield _files("cbp", "actionformer", tops[0], None, [leaf for top in tops for leaf in _leaves(top)], annotations)
+    yield from _archived(folder, "cbp", "actionformer", annotations)
 
 
 def _ours(folder: Path, annotations: Annotations, kind: str = "vlp") -> Iterator[Source]:
@@ -203,7 +117,18 @@ def _ours(folder: Path, annotations: Annotations, kind: str = "vlp") -> Iterator
 def _clip(folder: Path, annotations: Annotations) -> Iterator[Source]:
     """CLIP features of other projects: flat, or a folder per subset; the rate is given or inferred."""
     for tops in _tops(folder, "vlp", annotations):
-        yield _files("vlp", "clip", tops[0], None, _leaves(tops[0]))
+        yield _files("vlp", "clip", tops[0], None, _leaves(tops[0]), annotations)
+    yield from _archived(folder, "vlp", "clip", annotations)
+
+
+def _archived(folder: Path, kind: str, layout: str, annotations: Annotations) -> Iterator[Source]:
+    """A pack of archives that lie beside the annotations and are called after a kind of features."""
+    if kind in _kinds(folder):
+        return
+    own = [path for path in sorted(folder.glob("*.*")) if path.suffix.lower() in ARCHIVES and kind in _kinds(path)]
+    if own := [path for path in own if path.is_file() and not path.name.endswith("-JOINTFeatures.npy")]:
+        entries = {path.stem: {"": str(path)} for path in own[:FEW]}
+        yield _pack(kind, layout, own[0], None, entries, own[:FEW], annotations)
 
 
 def _tops(folder: Path, kind: str, annotations: Annotations) -> list[list[Path]]:
@@ -277,18 +202,43 @@ def _leaves(top: Path) -> list[Path]:
     return [top, *(leaf for path in inside for leaf in _leaves(path))]
 
 
-def _files(kind: str, layout: str, path: Path, grid: Grid | None, folders: list[Path]) -> Source:
+def _files(
+    kind: str, layout: str, path: Path, grid: Grid | None, folders: list[Path], annotations: Annotations | None = None
+) -> Source:
     """A pack of one file a video and folder; RGB and flow of the same name stand side by side."""
     found: dict[str, dict[str, str]] = {}
-    listed: list[tuple[str, int, int]] = []
+    listed: list[os.DirEntry[str]] = []
     for folder in filter(Path.is_dir, folders):
         modality = _modality(folder)
         entries = (entry for entry in os.scandir(folder) if entry.name.lower().endswith(SUFFIXES))
         for entry in sorted(entries, key=lambda entry: entry.name):
-            status, (key, _, _) = entry.stat(), entry.name.rpartition(".")
+            key = entry.name.rpartition(".")[0]
             named = re.fullmatch(r"(.+)[-_.](rgb|flow)", key, re.IGNORECASE) if layout != "vlp" else None
             key, of = (named[1], named[2].lower()) if named else (key, modality)
             found.setdefault(key, {}).setdefault(of, entry.path)
-            listed.append((entry.path, status.st_size, status.st_mtime_ns))
+            listed.append(entry)
+    return _pack(kind, layout, path, grid, found, listed, annotations)
+
+
+def _pack(
+    kind: str,
+    layout: str,
+    path: Path,
+    grid: Grid | None,
+    found: dict[str, dict[str, str]],
+    listed: Sequence[os.DirEntry[str] | Path],
+    annotations: Annotations | None,
+) -> Source:
+    """A pack of the files ``found`` by video and modality; a few archives by what is in them."""
+    if annotations and 0 < len(listed) <= FEW:
+        naming, outer, found = annotations.naming(), found, {}
+        for key, outside in outer.items():
+            for of, file in outside.items():
+                inside = {}
+                with suppress(*MALFORMED, OSError):  # damage is told when it is read
+                    inside = members(Path(file), naming, annotations.videos)
+                for video, by in (inside or {key: {of: file}}).items():
+                    found.setdefault(video, {}).update({of if one == "" else one: item for one, item in by.items()})
     files = {key: tuple(by[of] for of in sorted(by, reverse=True)) for key, by in found.items()}
-    return Source(kind, layout, path, grid, files, stamp(listed), sum(size for _, size, _ in listed))
+    marks = [(os.fspath(entry), entry.stat().st_size, entry.stat().st_mtime_ns) for entry in listed]
+    return Source(kind, layout, path, grid, files, stamp(marks), sum(size for _, size, _ in marks))

@@ -17,7 +17,7 @@ import pandas as pd
 from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.database import KEYS, first
 from wtal_lib.data.datasets import get_dataset, letters
-from wtal_lib.data.files import UnreadableError, read_json, read_text, readable, replacing
+from wtal_lib.data.files import UnreadableError, read_json, read_text, readable, replacing, separator
 from wtal_lib.data.segments import Detections
 from wtal_lib.data.unpickle import unpickle_value
 
@@ -40,25 +40,29 @@ def read_detections(path: str | Path, annotations: Annotations) -> Detections:
         what = "that is a folder" if path.is_dir() else "there is no such file"
         raise FileNotFoundError(f"{path}: expected detections, but {what}; {REMEDY}")
     content = _content(path)
-    results: Any = content.get("results", content) if isinstance(content, dict) else content
-    if isinstance(results, list) and results and all(isinstance(row, dict) for row in results):
-        results = {key: [row.get(key) for row in results] for key in results[0]}
+    results: Any = content
+    while isinstance(results, dict) and (
+        inner := [key for key in WRAPPERS if isinstance(results.get(key), dict | list)]
+    ):
+        results = results[inner[0]]
+    if isinstance(results, list) and results and all(isinstance(row, dict) and first(row, "video") for row in results):
+        rows, results = results, {}
+        for row in rows:
+            results.setdefault(str(first(row, "video")), []).append(row)
     if isinstance(results, dict) and (table := _columns(results)):
         results = {}
         for video, *row in zip(*table, strict=True):
             results.setdefault(str(video), []).append(dict(zip(("label", "score", "start", "stop"), row, strict=True)))
     if not isinstance(results, dict) or not all(isinstance(rows, list) for rows in results.values()):
         raise UnreadableError(f"{path}: expected {EXPECTED}, got {reprlib.repr(content)}; {REMEDY}")
-    own = {video.youtube_id.removeprefix("v_"): name for name, video in annotations.videos.items() if video.youtube_id}
-    own |= {name: name for name in annotations.videos}
-    names = {video: own.get(video) or own.get(video.removeprefix("v_")) or video for video in results}
+    names = {video: naming(video) for naming in (annotations.naming(),) for video in results}
     index = {name: at for at, name in enumerate(dict.fromkeys(names.values()))}
     labels, values = dict[Any, int](), []
     try:
         for video, rows in results.items():
             for row in rows:
                 start, stop = row.get("segment") or (first(row, "start"), first(row, "stop"))
-                score, label = row["score"], first(row, "label")
+                score, label = first(row, "score"), first(row, "label")
                 score = score[0] if isinstance(score, list) and len(score) == 1 else score
                 if label is None:
                     raise KeyError("label")
@@ -77,9 +81,12 @@ def read_detections(path: str | Path, annotations: Annotations) -> Detections:
 
 def _content(path: Path) -> Any:
     """What a file of detections holds, as plain values: json, a csv table or a pickle of plain columns."""
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         with readable(path, EXPECTED, REMEDY):
-            return pd.read_csv(io.StringIO(read_text(path))).to_dict("list")
+            text = read_text(path)
+            parts = separator(text)
+            decimal = "," if parts == ";" and "," in text else "."
+            return pd.read_csv(io.StringIO(text), sep=parts, decimal=decimal, engine="python").to_dict("list")
     if path.suffix == ".gz":  # as sweeps keep them
         with readable(path, EXPECTED, REMEDY), gzip.open(path) as file:
             return json.load(file)
@@ -89,15 +96,15 @@ def _content(path: Path) -> Any:
     return read_json(path, EXPECTED, REMEDY)
 
 
-COLUMNS = {"video": ("video-id", "video_id", "video", "video_name", "name"), "score": ("score", "scores", "confidence")}
-"what the columns of a table of detections are called, beside those of annotations"
+WRAPPERS = ("results", "detections", "predictions")
+"keys under which a file holds its detections"
 
 
 def _columns(results: dict[str, Any]) -> list[list[Any]]:
     """Columns video, label, score, start and stop, equally long; empty for what is no table of columns."""
-    named = {**{kind: KEYS[kind] for kind in ("label", "start", "stop")}, **COLUMNS}
+    spelt = {str(key).strip().lower(): column for key, column in results.items()}
     found = [
-        next((results[key] for key in named[kind] if key in results), None)
+        next((spelt[key.lower()] for key in KEYS[kind] if key.lower() in spelt), None)
         for kind in ("video", "label", "score", "start", "stop")
     ]
     columns = [one.tolist() if isinstance(one, np.ndarray) else one for one in found]

@@ -18,7 +18,7 @@ from wtal_lib.data.segments import Detections, GroundTruth
 from wtal_lib.data.units import BEYOND, likely_unit
 from wtal_lib.score.detections import checked, read_detections
 from wtal_lib.score.matching import EqualTiou, ratio
-from wtal_lib.score.metrics import Matching, match
+from wtal_lib.score.metrics import Candidates, Matching, candidates, match
 
 LEVEL = 0.95
 "Share of the bootstrap's resamplings that an interval holds"
@@ -119,13 +119,22 @@ def report(
 def _matchings(
     detections: Detections, truths: Mapping[Protocol, GroundTruth], equal_tiou: EqualTiou
 ) -> dict[Protocol, Matching]:
-    """The match under each protocol; those that differ in their videos alone share that of the one with most."""
-    found: dict[Protocol, Matching] = {}
+    """The match under each protocol; those that differ in their videos alone share that of the one with most.
+
+    Those of the same videos share the order of the detections, and their candidates too where they are on one grid.
+    """
+    found, wanted = dict[Protocol, Matching](), dict[Protocol, Candidates]()
     for one in sorted(truths, key=lambda one: len(one.excluded)):
-        own: dict[str, Any] = {"name": one.name, "means": one.means, "videos": one.videos, "excluded": one.excluded}
-        alike = (found[of] for of in found if replace(of, **own) == one and of.excluded <= one.excluded)
-        wide = next(alike, None)
-        found[one] = wide.within(truths[one]) if wide else match(detections, truths[one], one.iou, equal_tiou)
+        own: dict[str, Any] = {"name": one.name, "means": one.means, "videos": one.videos}
+        alike = [of for of in found if replace(of, **own, excluded=one.excluded) == one and of.excluded <= one.excluded]
+        if alike:
+            found[one] = found[alike[0]].within(truths[one])
+            continue
+        own["ignore_ambiguous"] = one.ignore_ambiguous
+        same = next((wanted[of] for of in wanted if replace(of, **own) == one), None)
+        ranked = next((wanted[of] for of in wanted if of.excluded == one.excluded), None)
+        wanted[one] = same or candidates(detections, truths[one], one.iou, equal_tiou, ranked)
+        found[one] = wanted[one].matching(truths[one])
     return {one: found[one] for one in truths}
 
 

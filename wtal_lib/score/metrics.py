@@ -70,7 +70,10 @@ class Matching:
         cell_h = self.label_n[rank_h] * len(self.iou_k) + k
         order = np.argsort(cell_h * len(self.row_n) + rank_h)
         rank_h, cell_h = rank_h[order], cell_h[order]
-        return rank_h, cell_h, np.searchsorted(cell_h, cell_h), np.searchsorted(self.label_n, self.label_n[rank_h])
+        begins = np.flatnonzero(np.diff(cell_h, prepend=-1))
+        first_h = np.repeat(begins, np.diff(np.r_[begins, len(cell_h)]))
+        tops = np.searchsorted(self.label_n, np.arange(len(self.truth.classes)))
+        return rank_h, cell_h, first_h, tops[self.label_n[rank_h]]
 
     def average_precision(self, weight_rb: Real[np.ndarray, "r b"] | None = None) -> Float[np.ndarray, "r c k"]:
         """Average precision of each resampling, class and threshold; nan where a class has no instance.
@@ -122,24 +125,62 @@ def average_precision(
     return match(detections, truth, iou, equal_tiou).average_precision()[0]
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Detections in the videos and of the classes of a ground truth, best first, and the instances each overlaps.
+
+    Protocols that differ in whether ambiguous segments are ignored share them.
+    """
+
+    iou_k: Float[np.ndarray, " k"]
+    row_n: Int[np.ndarray, " n"]
+    "row among the detections as given"
+    video_n: Int[np.ndarray, " n"]
+    label_n: Int[np.ndarray, " n"]
+    segment_n2: Float[np.ndarray, "n 2"]
+    "on the ground truth's grid"
+    pairs: tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"], Float[np.ndarray, " p"]]
+    "indices of detections and instances, and their tIoU"
+
+    def matching(self, truth: GroundTruth) -> Matching:
+        """The match without the detections that share time with an ambiguous segment of ``truth``."""
+        row_n, video_n, label_n, (pair_n, pair_m, tiou_p) = self.row_n, self.video_n, self.label_n, self.pairs
+        if len(truth.ambiguous_video_a):
+            segment_a2 = on_grid(self.segment_n2[:0], truth.ambiguous_segment_a2, truth.grid)[1]
+            keep_n = np.ones(len(row_n), dtype=bool)
+            keep_n[pairs(video_n, self.segment_n2, truth.ambiguous_video_a, segment_a2)[0]] = False
+            keep_p = keep_n[pair_n]
+            pair_n, pair_m, tiou_p = (np.cumsum(keep_n) - 1)[pair_n[keep_p]], pair_m[keep_p], tiou_p[keep_p]
+            row_n, video_n, label_n = row_n[keep_n], video_n[keep_n], label_n[keep_n]
+        rank_km = assign(pair_n, pair_m, tiou_p, self.iou_k, len(row_n), len(truth))
+        return Matching(truth, self.iou_k, row_n, video_n, label_n, rank_km)
+
+
 def match(
     detections: Detections, truth: GroundTruth, iou: Sequence[float], equal_tiou: EqualTiou = "latest"
 ) -> Matching:
     """True positives of every class and threshold, by this module's rules; ValueError for thresholds outside (0, 1]."""
+    return candidates(detections, truth, iou, equal_tiou).matching(truth)
+
+
+def candidates(
+    detections: Detections,
+    truth: GroundTruth,
+    iou: Sequence[float],
+    equal_tiou: EqualTiou = "latest",
+    ranked: Candidates | None = None,
+) -> Candidates:
+    """All that may be scored, ambiguous segments aside; ``ranked``: on another grid. Errors as of :func:`match`."""
     iou_k = np.asarray(iou, dtype=np.float64).reshape(-1)
     if not len(iou_k) or not ((iou_k > 0) & (iou_k <= 1)).all():
         raise ValueError(f"tIoU thresholds must be fractions in (0, 1], got {list(iou)}: 0.5 means one half, not 50")
     video_n, label_n = truth_indices(detections, truth)
-    scored_n = video_n >= 0
-    if len(truth.ambiguous_video_a):
-        segment_n2, segment_a2 = on_grid(detections.segment_n2, truth.ambiguous_segment_a2, truth.grid)
-        scored_n[pairs(video_n, segment_n2, truth.ambiguous_video_a, segment_a2)[0]] = False
-    row_n = _best_first(detections, np.flatnonzero(scored_n), label_n)
+    row_n = ranked.row_n if ranked else _best_first(detections, np.flatnonzero(video_n >= 0), label_n)
     video_n, label_n, classes = video_n[row_n], label_n[row_n], len(truth.classes)
     segment_n2, segment_m2 = on_grid(detections.segment_n2[row_n], truth.segment_m2, truth.grid)
     group_n, group_m = video_n * classes + label_n, truth.video_m * classes + truth.label_m
     found = pairs(group_n, segment_n2, group_m, segment_m2, float(iou_k.min()), equal_tiou)
-    return Matching(truth, iou_k, row_n, video_n, label_n, assign(*found, iou_k, len(row_n), len(truth)))
+    return Candidates(iou_k, row_n, video_n, label_n, segment_n2, found)
 
 
 def _best_first(detections: Detections, row_n: np.ndarray, label_n: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from wtal_lib.data.datasets import prompt_name
 from wtal_lib.data.files import readable
 from wtal_lib.data.segments import GroundTruth
-from wtal_lib.video.frames import videos_in
+from wtal_lib.video.frames import VideoInfo, probe, videos_in
 
 
 def find_videos(given: str | Path, usual: Path, scratch: Path) -> list[Path]:
@@ -20,6 +20,23 @@ def find_videos(given: str | Path, usual: Path, scratch: Path) -> list[Path]:
     if str(given):
         return videos_in([given])
     return videos_in([usual]) if usual.is_dir() else draw_example(scratch)
+
+
+def probed(videos: Iterable[Path]) -> tuple[dict[str, VideoInfo], dict[str, str]]:
+    """Properties of each video that can be read, and what is wrong with each other one, by name.
+
+    Raises:
+        ValueError: none can be read.
+    """
+    infos, broken = dict[str, VideoInfo](), dict[str, str]()
+    for video in videos:
+        try:
+            infos[video.stem] = probe(video)
+        except (ValueError, OSError) as error:
+            broken[video.stem] = str(error)
+    if broken and not infos:
+        raise ValueError(f"none of {len(broken)} videos can be read: {next(iter(broken.values()))}")
+    return infos, broken
 
 
 def draw_example(folder: Path) -> list[Path]:

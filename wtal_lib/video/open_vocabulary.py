@@ -180,14 +180,33 @@ def localize_pack(pack: OpenPack, scorer: Scorer, cbp: Features | None = None, e
     return localize(list(found.values()), config, pack.grid if cbp is None else cbp.grid, scorer.classes)
 
 
-def localize_to_file(folder: Path, out: Path, checkpoint: Path | None = None, data_root: str = "") -> str:
-    """Write the detections of a pack as ``wtal localize`` does, and return a line about them."""
-    pack = open_pack(folder)
+def readable_part(pack: OpenPack) -> tuple[OpenPack, dict[str, str]]:
+    """The pack without the videos whose file is damaged, and why each of these cannot be read.
+
+    Raises:
+        ValueError: none can be read.
+    """
+    broken: dict[str, str] = {}
+    for name in pack.files:
+        try:
+            _ = pack[name]
+        except ValueError as error:
+            broken[name] = str(error)
+    if len(broken) == len(pack.files):
+        raise ValueError(f"none of its {len(broken)} videos can be read: {next(iter(broken.values()))}")
+    return replace(pack, files={name: path for name, path in pack.files.items() if name not in broken}), broken
+
+
+def localize_to_file(
+    folder: Path, out: Path, checkpoint: Path | None = None, data_root: str = ""
+) -> tuple[str, list[str]]:
+    """Write the detections of a pack as ``wtal localize`` does; a line about them, and one on each unreadable video."""
+    pack, broken = readable_part(open_pack(folder))
     scorer = trained(checkpoint, pack) if checkpoint else vanilla(pack)
     found = localize_pack(pack, scorer, cbp_features(data_root, scorer) if data_root else None)
     write_detections(out, found)
     mark = " (random weights: meaningless)" if pack.meta["pretrained"] == "random" and not checkpoint else ""
-    return f"{len(found)} segments in {len(found.videos)} videos in {out}{mark}"
+    return f"{len(found)} segments in {len(found.videos)} videos in {out}{mark}", list(broken.values())
 
 
 def best_segments(found: Detections, most: int = 3) -> pd.DataFrame:

@@ -15,6 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from wtal_lib.data.files import instead
+
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 "keys under which training code keeps the weights, beside the state of an optimizer"
 PREFIXES = ("module.", "model.")
@@ -38,10 +40,8 @@ def require_weights(path: Path) -> None:
     with open(path, "rb") as file:
         start = file.read(512)
     again = "download the file itself again"
-    if start.startswith(b"version https://git-lfs"):
-        raise WeightsError(f"{path} is a pointer of Git LFS in place of weights; run `git lfs pull`, or {again}")
-    if start.lstrip()[:1] == b"<":
-        raise WeightsError(f"{path} is a web page in place of weights; {again}")
+    if found := instead(path):
+        raise WeightsError(f"{path}: expected weights, but {found}; {again}")
     if path.suffix == ".safetensors":
         length = int.from_bytes(start[:8], "little")
         try:
