@@ -81,14 +81,19 @@ def test_a_run_of_own_parts_is_named_by_their_text_and_keeps_it(here: Path, data
 
 
 def test_a_killed_run_of_own_parts_goes_on_with_the_same_text_only(here: Path, data: Data, tmp_path: Path) -> None:
-    whole = run(short(**OWN), data, tmp_path / "whole", keep=["networks"])
+    whole, said = run(short(**OWN), data, tmp_path / "whole"), []
 
     def stop(line: str) -> None:
-        raise KeyboardInterrupt
+        said.append(line)
+        if len(said) > 1:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run(short(**OWN), data, tmp_path / "run", progress=stop)
-    (tmp_path / "run/last.safetensors").exists()
+    parts.written(here, my_losses=parts.LOSS + "\n")
+    with pytest.raises(ValueError, match=r"last\.safetensors belongs to another configuration"):
+        run(short(**OWN), data, tmp_path / "run")
+    parts.written(here, my_losses=parts.LOSS)
     assert run(short(**OWN), data, tmp_path / "run")["metrics"] == whole["metrics"]
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import parts
 import pytest
 import tiny
 import torch
@@ -20,6 +22,7 @@ from wtal_lib.method.localize import min_max
 from wtal_lib.method.models import VlpBranch, video_level
 from wtal_lib.method.predict import fuse
 from wtal_lib.method.text import TextResidual
+from wtal_lib.runs.records import sha256
 from wtal_lib.settings import replaced, to_dict
 from wtal_lib.video import text
 from wtal_lib.video.open_vocabulary import cbp_features, localize_pack, open_pack, scores, trained, vanilla
@@ -131,6 +134,21 @@ def test_a_trained_run_scores_a_pack_as_its_branches_do(tmp_path, run) -> None:
     assert np.allclose(found["a"].video_c, video_level(output, CONFIG.training.pool), atol=1e-5)
     assert np.allclose(found["a"].cas_tc, min_max(output.score()[0].numpy()), atol=1e-5)
     assert list(found) == ["a", "b"]
+
+
+def test_a_run_of_other_parts_or_of_scores_cannot_be_applied(tmp_path, run, monkeypatch) -> None:
+    pack = open_pack(write_pack(tmp_path / "p", ("juggling",), {"a": planted(30)}))
+    monkeypatch.chdir(parts.written(tmp_path / "here", my_fusions=parts.FUSION))
+    record = {"config": to_dict(replaced(CONFIG, fusion="my_fusions:geometric"))}
+    for text_of_then, refused in ((parts.FUSION, None), ("of another day", "has another my_fusions than the one this")):
+        own = {"my_fusions": {"sha256": sha256(text_of_then), "text": text_of_then}}
+        (run[0] / "record.json").write_text(json.dumps({**record, "extensions": own}))
+        with pytest.raises(ValueError, match=refused) if refused else nullcontext():
+            assert trained(run[0], pack).config.fusion == "my_fusions:geometric"
+    foreign = {"config": to_dict(replaced(CONFIG, cbp__head="precomputed:scores"))}
+    (run[0] / "record.json").write_text(json.dumps(foreign))
+    with pytest.raises(ValueError, match="is another method's scores, of their own videos alone"):
+        trained(run[0], pack)
 
 
 @pytest.mark.parametrize("form", [{}, text.EFFICIENT_PROMPT])

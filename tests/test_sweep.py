@@ -14,6 +14,7 @@ from typing import Any
 import dask
 import distributed  # noqa: F401 - or the timeout set below would stand alone
 import faulty
+import parts
 import pytest
 from faulty import SPEC, fragile, plain, started, store_in, task
 
@@ -142,6 +143,14 @@ def test_a_worker_that_lacks_the_data_says_so(tmp_path: Path) -> None:
     lost = replace(job(tmp_path, root="/mnt/packs"), fingerprint={"cbp": "0123"})
     with pytest.raises(FileNotFoundError, match=rf"worker on {socket.gethostname()} lacks .*/mnt/packs.* other cbp"):
         sweep._compute(lost)
+
+
+def test_a_worker_with_another_module_of_ones_own_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(parts.written(tmp_path / "here", my_fusions=parts.FUSION))
+    own = sweep._job(task(fusion="my_fusions:geometric"), open_data(SPEC), store_in(tmp_path), "cpu")
+    parts.written(tmp_path / "here", my_fusions=parts.FUSION + "\n")
+    with pytest.raises(ValueError, match=f"worker on {socket.gethostname()} has another my_fusions than the one"):
+        sweep._compute(own)
 
 
 def test_a_worker_with_another_version_says_so(tmp_path: Path) -> None:

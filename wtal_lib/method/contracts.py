@@ -25,6 +25,7 @@ from wtal_lib.method.heads import head
 from wtal_lib.method.models import Output
 from wtal_lib.method.pooling import arithmetic
 from wtal_lib.method.pseudo_labels import OTHER, Confidence, Labels, confidence
+from wtal_lib.method.schedule import Name
 
 SNIPPETS, SHORTER, PADDING = 40, 30, 7
 "snippets of the two videos, and what the batch is padded by"
@@ -114,7 +115,7 @@ def built(branch: str, config: Branch, *given: Any) -> nn.Module:
 
 
 @torch.no_grad()
-def check(config: Config, batches: Batches, branches: Mapping[str, nn.Module], device: str = "cpu") -> None:
+def check(config: Config, batches: Batches, branches: Mapping[Name, nn.Module], device: str = "cpu") -> None:
     """Put a batch of two videos through every part that needs it.
 
     Raises:

@@ -68,7 +68,7 @@ class Experiment:
         drawn = {"seed": config.seed, "warmup": config.schedule.warmup}
         self.texts = extensions.texts(contracts.own(self.config))
         packs = {kind: self._features(kind, data) for kind in ("cbp", "vlp")}
-        self.batches = Batches(data.annotations, **packs, **sizes, **drawn)
+        self.batches = Batches(data.annotations, packs["cbp"], packs["vlp"], **sizes, **drawn)
         self.foreign = {kind: one.fingerprint for kind, one in packs.items() if isinstance(one, precomputed.Scores)}
         self.vlp, self.logit_scale = data.vlp, float(data.vlp.meta.get("logit_scale", 100.0))
         self.protocol = get_dataset(config.dataset).headline

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -91,12 +92,12 @@ def scores(head: str, pack: Features, annotations: Annotations, names: Sequence[
         ValueError: scores of other classes, a video without any, or NaN; FileNotFoundError: nothing is there.
     """
     path = place(head)
-    given = _arrays(path, annotations) if path.is_dir() else _detected(path, pack, annotations)
+    given: dict[str, Any] = _arrays(path, annotations) if path.is_dir() else _detected(path, pack, annotations)
     if missing := [name for name in names if name not in given]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ValueError(
             f"{path}: expected scores of all {len(names)} training and test videos, but {missing[0]}{more} have none;"
-            f" give them too (a detection file may name a video with an empty list)"
+            " give them too (a detection file may name a video with an empty list)"
         )
     classes, rows = len(annotations.classes), {}
     for name in names:
@@ -108,8 +109,9 @@ def scores(head: str, pack: Features, annotations: Annotations, names: Sequence[
             )
         if not np.isfinite(array).all():
             raise ValueError(f"{path}: scores must be finite, but {name} has NaN or infinity; remove or mend it")
-        length, step = pack.lengths[name], pack.lengths[name] * pack.grid.step / len(array)
-        rows[name] = resampled(probabilities(array, classes), Grid(1 / step, 1), pack.grid, length)
+        found, length = probabilities(array, classes), pack.lengths[name]
+        spread = Grid(len(found) / (length * pack.grid.step), 1)
+        rows[name] = found if len(found) == length else resampled(found, spread, pack.grid, length)
     lengths = {name: len(row) for name, row in rows.items()}
     return Scores(pack.grid, classes + 1, fingerprint(path), lengths, rows)
 
