@@ -36,16 +36,26 @@ class Closed(str):
 
 
 class Table(pd.DataFrame):
-    """A frame that a notebook shows with its stamp under it."""
+    """A frame that a notebook shows for readers: plain names, empty cells for nan, no index, its stamp under it."""
 
     stamp: str = ""
 
     def _repr_html_(self) -> str:
-        return f"{self.to_html(notebook=True)}<small>{html.escape(self.stamp)}</small>"
+        page = plain(self).to_html(index=False, na_rep="", notebook=True)
+        return f"{page}<small>{html.escape(self.stamp)}</small>"
+
+
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame in a reader's words: ``late fusion`` for ``late_fusion``, yes or nothing for a truth, 2023 for a year."""
+    words = {name: frame[name].map({True: "yes", False: ""}) for name in frame.select_dtypes("bool")}
+    words |= {name: frame[name].astype(str) for name in frame if name == "year"}
+    frame = pd.DataFrame(frame).assign(**words).rename(columns=lambda name: str(name).replace("_", " "))
+    return frame.replace(r"^([a-z]+)_([a-z]+)$", r"\1 \2", regex=True)
 
 
 def as_markdown(frame: pd.DataFrame) -> str:
     """A frame as a GitHub table without its index, numbers to three significant places."""
+    frame = plain(frame)
     large = [name for name, most in frame.select_dtypes("float").abs().max().items() if most >= 1000]
     frame = frame.assign(**{str(name): frame[name].round().astype("Int64") for name in large})
     cells = frame.astype(object).where(frame.notna(), None).replace(r"\|", r"\\|", regex=True)

@@ -30,7 +30,7 @@ from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from wtal_lib.data.datasets import DATASETS, get_dataset
 from wtal_lib.data.features import marked
 from wtal_lib.data.files import replacing
-from wtal_lib.figures.style import theme
+from wtal_lib.figures.style import stamped, theme
 from wtal_lib.runs import records
 from wtal_lib.runs.sources import Data, Spec, open_data
 from wtal_lib.runs.store import Store
@@ -89,16 +89,17 @@ class Study(Data):
         seeds = f"seed{'s' * (len(self.seeds) > 1)} {', '.join(map(str, self.seeds))}"
         run = [f"profile {self.parameters['profile']}", seeds] if rests_on == "features" else []
         scored = [self.protocol_name] if rests_on in ("features", "detections") else []
+        theirs = [f"detections of {self.parameters.get('whose') or 'another method'}"] * (rests_on == "detections")
         simulated = self.simulated_parts(rests_on).replace("simulated", "SIMULATED")
-        return ", ".join(one for one in [self.known.title, *run, *scored, simulated] if one)
+        return " · ".join(one for one in [self.known.title, *run, *scored, *theirs, simulated] if one)
 
     def figure(
         self, name: str, drawn: Figure | Axes | Sequence[Axes], data: pd.DataFrame, rests_on: RestsOn = "features"
     ) -> None:
         """Keep a figure, or that of some axes, as PNG and SVG and the data behind it as CSV.
 
-        Its stamp stands below, on as many lines as it takes; simulated results have a watermark behind the data. Equal
-        figures give equal bytes.
+        Its stamp stands below, and small within the largest axes, so that no cropping takes it away; simulated results
+        have a watermark over the data. Equal figures give equal bytes.
         """
         first = drawn[0] if isinstance(drawn, Sequence) else drawn
         figure = cast(Figure, first.figure)
@@ -107,12 +108,7 @@ class Study(Data):
         below: dict[str, Any] = {"fontsize": 6.5, "color": "0.4", "style": "italic"}
         figure.supxlabel(self.stamp(rests_on), x=0.995, ha="right", wrap=True, **below)
         figure.draw_without_rendering()  # settles how large the axes are
-        for ax in figure.axes if self.simulated_parts(rests_on) else ():
-            box = ax.get_window_extent()
-            points = min(box.width / 8, box.height / 2) * 72 / figure.dpi
-            mark: dict[str, Any] = {"fontsize": points, "weight": "bold", "color": "0.93"}
-            mark |= {"ha": "center", "va": "center", "zorder": -1, "in_layout": False}
-            ax.text(0.5, 0.5, "SIMULATED", transform=ax.transAxes, **mark)
+        stamped(figure, self.stamp(rests_on), "SIMULATED" if self.simulated_parts(rests_on) else "")
         with mpl.rc_context({"svg.hashsalt": name}):
             for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
                 held = io.BytesIO()
