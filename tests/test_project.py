@@ -141,10 +141,10 @@ def test_a_notebook_has_one_cell_of_plain_parameters(path: Path) -> None:
     tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
     statements = ast.parse(tagged[0].source).body
-    assert all(isinstance(line, ast.Assign) for line in statements)
+    assert all(isinstance(line, ast.AnnAssign) for line in statements), "typed, for papermill --help-notebook"
     for line in statements:
         ast.literal_eval(line.value)  # type: ignore[attr-defined]
-    names = [line.targets[0].id for line in statements]  # type: ignore[attr-defined]
+    names = [line.target.id for line in statements]  # type: ignore[attr-defined]
     assert [name for name in names if name in PARAMETERS] == PARAMETERS
     assert all(" # " in line for line in tagged[0].source.splitlines()), "each parameter is explained beside it"
 

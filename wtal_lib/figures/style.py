@@ -34,6 +34,8 @@ LINE_COLOURS = {
 "Of the main table's lines"
 OUTCOMES = {"TP": "#009E73", "FN": "#B9A3CC", "FP": "#E69F00", "TN": "#DDDDDD"}
 "Snippets of action that are found and missed, then background that is added and left out, and their colours"
+STAGES = {"late_fusion": "video labels alone", "full": "full"}
+"What a branch was trained by: before the other taught it, and after"
 FULL_WIDTH = 7.0
 "Inches across both columns of a two-column page; text is then 8 to 9 points in print"
 

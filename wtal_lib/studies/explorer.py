@@ -68,9 +68,13 @@ class Explorer:
         if self.widgets["label"].value is not None:
             self.image.value, self.summary.value = self.picture(), f"<small>{html.escape(self._fit())}</small>"
 
-    def detections(self) -> dict[str, Detections]:
-        """The best segments of each branch for the chosen video and class, none over a better one."""
+    def detections(self, video: str = "") -> dict[str, Detections]:
+        """The best segments of each branch for the chosen video and class, or the given video's first class.
+
+        None lies over a better one.
+        """
         chosen = {name: widget.value for name, widget in self.widgets.items()}
+        chosen |= {"video": video, "label": next(iter(self.truth[video]))} if video else {}
         (low, high), label = chosen["cuts"], self.classes.index(chosen["label"])
         fields = {"thresholds": chosen["levels"], "outer": chosen["outer"], "nms": "hard", "nms_tiou": 0.0}
         config = replace(self.config, low=low, high=high, **fields)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from IPython import get_ipython
+from IPython.display import display
 
 from wtal_lib.runs.records import project_root
 
@@ -33,6 +35,12 @@ class Closed(str):
         links += [f'<a href="{seen}/{name}">{name}</a>' for name in (*of[".md"], "record.json")]
         page = f"<p>{html.escape(self)}</p><p>{' '.join(links)}</p>"
         return {"text/plain": str(self), "text/html": page}, {"wtal": {"folder": self.folder, "seen": seen}}
+
+
+def verdict(claim: str, holds: bool) -> None:
+    """Show in a notebook, where the claim is examined, whether it holds."""
+    if get_ipython() is not None:
+        display({"text/markdown": f"**{'Holds' if holds else 'Does not hold'}:** {claim}"}, raw=True)
 
 
 class Table(pd.DataFrame):

@@ -37,7 +37,7 @@ from wtal_lib.runs.store import Store
 from wtal_lib.settings import to_dict
 from wtal_lib.studies import gallery
 from wtal_lib.studies.parameters import PARAMETERS, check_parameters
-from wtal_lib.studies.shown import Closed, Table, as_markdown
+from wtal_lib.studies.shown import Closed, Table, as_markdown, verdict
 
 RestsOn = Literal["features", "annotations", "detections", "given"]
 """What a result is made from: features and annotations; annotations alone; a given file of detections and the
@@ -132,15 +132,16 @@ class Study(Data):
 
         On somebody's own dataset either answer is a result.
         """
-        self.claims[claim] = bool(holds)
+        self.shows(claim, holds)
         self.broken.discard(claim)
         if not holds and not self.known.path:
             self.broken.add(claim)
             raise AssertionError(f"a claim of this notebook does not hold on these data: {claim}")
 
     def shows(self, claim: str, holds: bool) -> None:
-        """Record whether an experiment supports a claim: either answer is a result, and stands in the record."""
+        """Record, and say, whether an experiment supports a claim: either answer is a result."""
         self.claims[claim] = bool(holds)
+        verdict(claim, bool(holds))
 
     def close(self) -> Closed:
         """Write the results and ``record.json`` into the study's folder, and return a line that sums them up.
