@@ -196,9 +196,3 @@ def test_a_front_end_without_widgets_gets_the_picture(opened: explorer.Explorer)
     assert bundle["image/png"].startswith(b"\x89PNG")
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert "cbp: " in bundle["text/plain"]
-
-
-def test_progress_is_quiet_outside_of_a_notebook(capsys: pytest.CaptureFixture[str]) -> None:
-    show = explorer.live()
-    show("3 of 4 done, 1 running, 0 failed")
-    assert capsys.readouterr() == ("", "")

@@ -20,6 +20,7 @@ OPTIONS = {
     "extract": "--out --model --pretrained --dataset --classes --batch --device --precision --workers --fps --stride"
     " --part --seed --scheduler",
     "localize": "--checkpoint --data-root --out",
+    "book": "--results",
     "sweep": "--out --workers --scheduler --device --retry --anew",
     "results list": "--in --json",
     "results show": "--in --all",

@@ -81,22 +81,22 @@ def test_the_cell_of_the_default_thresholds_is_framed() -> None:
     frame = ax.patches[-1]
     assert 0 < frame.get_x() < frame.get_x() + frame.get_width() < 1
     assert 0 < frame.get_y() < frame.get_y() + frame.get_height() < 1
-    assert ax.collections[0].get_clim() == (47, 57), "ten points wide, centred on the default"
+    assert ax.collections[0].get_clim() == (42, 62), "twenty points wide, centred on the default"
     assert_legible(ax)
 
 
 def test_labels_are_drawn_for_both_kinds_and_both_students() -> None:
     rows = [
-        ("full", 0, "B", updates, student, kind, 0.9, 0.5, 0.3)
+        ("full", 0, "B", updates, student, kind, 0.9, 0.5, 0.3, 0.25)
         for updates in (100, 200)
         for student in ("cbp", "vlp")
         for kind in ("foreground", "background")
     ]
-    columns = ["preset", "seed", "phase", "updates", "student", "kind", "precision", "recall", "share"]
+    columns = ["preset", "seed", "phase", "updates", "student", "kind", "precision", "recall", "share", "there"]
     axes = figures.label_quality(pd.DataFrame(rows, columns=columns))
-    assert [len(ax.lines) for ax in axes] == [4, 4, 4]
+    assert [len(ax.lines) for ax in axes] == [6, 4, 4], "a guess of either kind in the first"
     assert [ax.lines[0].get_ydata()[0] for ax in axes] == pytest.approx([90, 50, 30])
-    assert {line.get_color() for line in axes[0].lines} == {figures.COLOURS["cbp"], figures.COLOURS["vlp"]}
+    assert {line.get_color() for line in axes[1].lines} == {figures.COLOURS["cbp"], figures.COLOURS["vlp"]}
     assert_legible(axes)
 
 
@@ -143,7 +143,7 @@ def test_changes_are_drawn_from_hollow_to_full() -> None:
     when = {"before": np.array([0.3, 0.4]), "after": np.array([0.5, 0.6])}
     ax = figures.change_by_bin({"cbp": when, "vlp": when}, ["≤ 3", "> 3"], [10, 2000], "covered (%)")
     faces = [line.get_markerfacecolor() for line in ax.lines]
-    assert faces == ["white", figures.COLOURS["cbp"], "white", figures.COLOURS["vlp"]]
+    assert faces[:4] == ["white", figures.COLOURS["cbp"], "white", figures.COLOURS["vlp"]]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["≤ 3\n10", "> 3\n2,000"]
     assert_legible(ax)
 
@@ -157,6 +157,8 @@ def test_of_many_classes_those_that_change_most_are_shown() -> None:
     assert [tick.get_text() for tick in ax.get_yticklabels()] == shown
     assert [text.get_text() for text in ax.texts] == ["… 50 more classes …"]
     assert ax.get_xlabel() == "covered by CBP (%), better →"
+    assert ax.get_title("left") == "better in 29 of 60 classes"
+    assert ax.lines[-1].get_markerfacecolor() == "0.55", "worse is grey"
     figures.change_by_class(was, now, lower_is_better=list(was), axes=[plt.figure().add_subplot()])
     assert plt.gca().get_xlabel() == "← better, covered by CBP (%)"
     assert_legible(ax)

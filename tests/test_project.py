@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ else:
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAP = (ROOT / "notebooks/MAP.md").read_text(encoding="utf-8")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ROOMS = ["data", "figures", "method", "runs", "score", "simulate", "studies", "video"]
 PARAMETERS = ["dataset", "source", "data_root", "profile", "seeds", "results"]
@@ -69,8 +71,9 @@ def test_the_commands_of_the_readme_do_all_the_set_up() -> None:
     assert (ROOT / notebook[1]).is_file()
 
 
-def test_the_readme_s_map_names_every_file() -> None:
-    rows = re.findall(r"^\| \d \| (.*?) \| .* \| (.*?) \|$", README, re.MULTILINE)
+def test_the_map_names_every_file_and_the_readme_leads_to_it() -> None:
+    assert "(notebooks/MAP.md)" in README
+    rows = re.findall(r"^\| \d \| (.*?) \| .* \| (.*?) \|$", MAP, re.MULTILINE)
     assert len(rows) == len(ROOMS) + 1, "a row a room, and one for settings and parallel"
     for room in ROOMS:
         (files,) = [set(files.split()) for name, files in rows if name == f"`{room}/`"]
@@ -86,6 +89,24 @@ def test_a_room_offers_what_it_names(room: str) -> None:
     for name in module.__all__:
         assert getattr(module, name) is not None
         assert name not in files or name in sys.modules[f"wtal_lib.{room}.{name}"].__name__
+
+
+def test_the_readme_is_short_and_every_link_of_it_leads_somewhere() -> None:
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    assert len([word for line in prose.splitlines() if not line.startswith("|") for word in line.split()]) < 1000
+    for page in (ROOT / "README.md", *(ROOT / "notebooks").glob("*.md")):
+        links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    found = re.search(r"<!-- run -->\n```python\n(.*?)```", README, re.DOTALL)
+    assert found
+    environment = {**os.environ, "WTAL_DATA": str(tmp_path / "none"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", found[1]]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "fused" in done.stdout
 
 
 def test_the_readme_lists_every_notebook() -> None:
@@ -120,10 +141,10 @@ def test_a_notebook_has_one_cell_of_plain_parameters(path: Path) -> None:
     tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
     statements = ast.parse(tagged[0].source).body
-    assert all(isinstance(line, ast.Assign) for line in statements)
+    assert all(isinstance(line, ast.AnnAssign) for line in statements), "typed, for papermill --help-notebook"
     for line in statements:
         ast.literal_eval(line.value)  # type: ignore[attr-defined]
-    names = [line.targets[0].id for line in statements]  # type: ignore[attr-defined]
+    names = [line.target.id for line in statements]  # type: ignore[attr-defined]
     assert [name for name in names if name in PARAMETERS] == PARAMETERS
     assert all(" # " in line for line in tagged[0].source.splitlines()), "each parameter is explained beside it"
 

@@ -224,12 +224,15 @@ def test_what_rests_on_simulated_features_says_so_in_the_picture(tmp_path: Path)
 
 def test_a_stamp_names_what_the_result_rests_on(tmp_path: Path, packs: Path, shared_data: Path) -> None:
     real = opened(tmp_path, data_root=str(packs), seeds="[0,1]")
-    assert real.stamp() == "THUMOS14, profile ci, seeds 0, 1, thumos14-210-seconds (2 of 210 videos)"
-    assert real.stamp("detections") == "THUMOS14, thumos14-210-seconds (2 of 210 videos)"
+    assert real.stamp() == "THUMOS14 · profile ci · seeds 0, 1 · thumos14-210-seconds (2 of 210 videos)"
+    theirs = "THUMOS14 · thumos14-210-seconds (2 of 210 videos) · detections of "
+    assert real.stamp("detections") == theirs + "another method"
+    real.parameters["whose"] = "P-MIL"
+    assert real.stamp("detections") == theirs + "P-MIL"
     assert real.stamp("annotations") == real.stamp("given") == "THUMOS14"
-    assert opened(tmp_path, data_root=str(shared_data)).stamp().endswith(" videos), SIMULATED features")
+    assert opened(tmp_path, data_root=str(shared_data)).stamp().endswith(" videos) · SIMULATED features")
     drawn = opened(tmp_path)
-    assert drawn.stamp("annotations") == "THUMOS14, SIMULATED annotations"
+    assert drawn.stamp("annotations") == "THUMOS14 · SIMULATED annotations"
     assert drawn.table("sums", FRAME)._repr_html_().endswith(f"<small>{drawn.stamp()}</small>")  # type: ignore[operator]
 
 

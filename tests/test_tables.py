@@ -12,7 +12,7 @@ import pytest
 import scipy.stats
 
 from wtal_lib.studies import tables
-from wtal_lib.studies.study import as_markdown
+from wtal_lib.studies.shown import as_markdown
 
 
 def record(preset: str = "full", seed: int = 0, **means: float) -> dict[str, Any]:

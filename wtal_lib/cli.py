@@ -223,6 +223,20 @@ def sweep(
     return 1 if failed else 0
 
 
+@app.command
+def book(
+    *executed: Annotated[File, option("notebooks that papermill executed, to be kept beside their figures first")],
+    results: Annotated[Path | None, option("folder of results, default results/")] = None,
+) -> None:
+    """Static pages of notebooks, figures, guides and API in RESULTS/book, which load nothing from elsewhere."""
+    from wtal_lib.runs.records import project_root
+    from wtal_lib.studies import book
+
+    for notebook in executed:
+        print(book.keep(notebook))
+    print(book.build(results or project_root() / "results"))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit status: 0 done, 1 what was asked for is not so, 2 unusable input (one line says why), 130 Ctrl-C."""
     gc.set_threshold(50_000)  # imports and json make no garbage: look for it less often than every 700 objects

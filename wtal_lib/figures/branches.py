@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS, LABELS, OUTCOMES, colour
+from wtal_lib.figures.style import COLOURS, LABELS, OUTCOMES, STAGES, colour
 
 PARTS = {"inside": "#009E73", "context": "#E69F00", "elsewhere": "#999999"}
 "Parts of a detection, and their colours"
@@ -69,9 +69,9 @@ def detection_parts(
 def completeness_curves(
     curves: pd.DataFrame, pairs: Mapping[str, tuple[str, str]], alone: Sequence[str] = (), ax: Axes | None = None
 ) -> Axes:
-    """Completeness by over-completeness over the CAS threshold, before (dashed) and after (solid); dots: threshold 0.5.
+    """Completeness by over-completeness over the CAS threshold, untaught (dashed) and full (solid); dot: cut at half.
 
-    ``curves``: stage, level (threshold), complete, over; ``pairs``: stages before, after by branch; ``alone``: others.
+    ``curves``: stage, level (threshold), complete, over; ``pairs``: stages untaught, full by branch; ``alone``: others.
     """
     ax = draw.single(ax, 0.72, 3.3)
     drawn = [(stage, branch, stage == both[1]) for branch, both in pairs.items() for stage in both]
@@ -85,7 +85,7 @@ def completeness_curves(
     ax.set(xlim=(0, None), ylim=(0, 100))
     handles = ax.get_legend_handles_labels()[0]
     if pairs:
-        handles += [draw.key("before", ls="--"), draw.key("after")]
+        handles += [draw.key(name, ls=dashes) for name, dashes in zip(STAGES.values(), ("--", "-"), strict=True)]
     handles.append(draw.key("threshold 0.5", ls="", marker="o"))
     ax.legend(handles=handles, loc="lower right")
     return ax
@@ -98,12 +98,14 @@ def change_by_bin(
     ylabel: str,
     ax: Axes | None = None,
 ) -> Axes:
-    """Mean in each bin before (hollow) and after (full), a colour a branch; ``values`` by branch, then by stage."""
+    """Mean in each bin untaught (hollow) and full (filled), a colour a branch; ``values`` by branch, then by stage."""
     ax = draw.single(ax, 0.5, 2.6)
     for index, (branch, by_stage) in enumerate(values.items()):
         place = np.arange(len(names)) + 0.16 * (index - (len(values) - 1) / 2)
         draw.changes(ax, place, [100 * np.asarray(of) for of in by_stage.values()], colour(branch), upright=True)
         ax.lines[-1].set_label(LABELS[branch])
+    for name, face in zip(STAGES.values(), ("white", "0.35"), strict=True):
+        ax.plot([], [], "o", color="0.35", mfc=face, label=name)
     draw.bins_across(ax, names, counts)
     ax.set(ylabel=ylabel, ylim=(0, None))
     return ax
@@ -116,9 +118,10 @@ def change_by_class(
     rows: int = 24,
     axes: Sequence[Axes] | None = None,
 ) -> list[Axes]:
-    """Mean of each class before (hollow) and after (full), a panel a measure, ordered by the first measure's change.
+    """Mean of each class untaught (hollow) and full (filled), a panel a measure, ordered by the first measure's change.
 
-    Both: value by measure, whose branch gives the colour, and class; of more than ``rows`` those that change most.
+    Both: value by measure, whose branch gives the colour, and class; of more than ``rows`` those that change most. A
+    class that comes out worse is grey; the title counts those that come out better.
     """
     first = next(iter(before))
     order = sorted(before[first], key=lambda name: before[first][name] - after[first][name])
@@ -126,12 +129,19 @@ def change_by_class(
     for ax, (measure, was) in zip(axes, before.items(), strict=True):
         index, place = draw.rows_down(ax, order, rows)
         ends = [np.array([100 * of[order[i]] for i in index]) for of in (was, after[measure])]
-        draw.changes(ax, place, ends, COLOURS["cbp" if "CBP" in measure else "vlp"])
+        sign = -1 if measure in lower_is_better else 1
+        better = sign * (ends[1] - ends[0]) > 0
+        for rows_of, shade in ((better, COLOURS["cbp" if "CBP" in measure else "vlp"]), (~better, "0.55")):
+            draw.changes(ax, place[rows_of], [of[rows_of] for of in ends], shade)
+        won = sum(sign * (after[measure][name] - was[name]) > 0 for name in order)
+        ax.set_title(f"better in {won} of {len(order)} classes")
         ax.set_xlabel(f"← better, {measure}" if measure in lower_is_better else f"{measure}, better →")
         ax.set_xlim(left=0)
         ax.tick_params(axis="y", labelsize=7)
-    handles = [draw.key("before", ls="", marker="o", mfc="white"), draw.key("after", ls="", marker="o")]
-    axes[0].figure.legend(handles=handles, loc="outside upper right", ncols=2, handlelength=1)
+    faces = dict(zip(STAGES.values(), ("white", "0.35"), strict=True))
+    handles = [draw.key(name, ls="", marker="o", mfc=face) for name, face in faces.items()]
+    handles.append(draw.key("worse", color="0.55", lw=1.6))
+    axes[0].figure.legend(handles=handles, loc="outside upper right", ncols=3, handlelength=1)
     return axes
 
 

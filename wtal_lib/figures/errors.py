@@ -52,7 +52,7 @@ def protocols(
     draw.rows_down(means, short)
     middle, reach = (mean_p.min() + mean_p.max()) / 2, max(1.0, 0.7 * float(np.ptp(mean_p)))
     means.set(xlim=(middle - reach, middle + 1.4 * reach), xlabel="mAP, mean over tIoU (%)")
-    gains.set(xlabel="tIoU", ylabel=f"points above {short[0]}", xticks=iou[:: -(-len(iou) // 7)])
+    gains.set(xlabel="tIoU", ylabel="points above the first row", xticks=iou[:: -(-len(iou) // 7)])
     gains.set_ylim(min(-1.0, 1.12 * gain_pk.min()), max(1.0, 1.12 * gain_pk.max()))
     return [means, gains]
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 COLOURS = {
     "cbp": "#0072B2",
@@ -30,6 +34,8 @@ LINE_COLOURS = {
 "Of the main table's lines"
 OUTCOMES = {"TP": "#009E73", "FN": "#B9A3CC", "FP": "#E69F00", "TN": "#DDDDDD"}
 "Snippets of action that are found and missed, then background that is added and left out, and their colours"
+STAGES = {"late_fusion": "video labels alone", "full": "full"}
+"What a branch was trained by: before the other taught it, and after"
 FULL_WIDTH = 7.0
 "Inches across both columns of a two-column page; text is then 8 to 9 points in print"
 
@@ -38,6 +44,26 @@ def theme() -> None:
     """Set the house style for every figure drawn afterwards; call it once, at the top of a notebook."""
     sns.set_theme(context="paper", style="ticks", palette=list(COLOURS.values()))
     plt.style.use("wtal_lib.figures.house")
+
+
+def stamped(figure: Figure, stamp: str, watermark: str = "") -> None:
+    """Write ``stamp`` along an edge within the largest of a drawn figure's axes, and a watermark over all of them."""
+    boxes = {ax: ax.get_window_extent() for ax in figure.axes if ax.axison}
+    largest = max(boxes, key=lambda ax: boxes[ax].width * boxes[ax].height)
+    across = boxes[largest].width > boxes[largest].height
+    side = max(boxes[largest].width, boxes[largest].height) * 72 / figure.dpi
+    style: dict[str, Any] = {"ha": "right", "va": "top", "in_layout": False, "zorder": 51, "color": "0.35"}
+    style |= {
+        "fontsize": min(5.5, side / (0.52 * len(stamp))),
+        "path_effects": [withStroke(linewidth=1, foreground="white")],
+    }
+    at = (0.995, 0.995) if across else (0.995, 0.99)
+    largest.text(*at, stamp, transform=largest.transAxes, rotation=0 if across else 270, **style)
+    for ax, box in boxes.items() if watermark else ():
+        points = min(box.width / 8, box.height / 2) * 72 / figure.dpi
+        mark: dict[str, Any] = {"fontsize": points, "weight": "bold", "color": "0.3", "alpha": 0.1, "zorder": 50}
+        mark |= {"ha": "center", "va": "center", "in_layout": False}
+        ax.text(0.5, 0.5, watermark, transform=ax.transAxes, **mark)
 
 
 def colour(name: str) -> str:

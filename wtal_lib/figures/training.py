@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS, LABELS, colour
+from wtal_lib.figures.style import COLOURS, LABELS, STAGES, colour
 
 MAP = "mAP, mean over tIoU (%)"
 
@@ -80,14 +80,14 @@ def by_iou(
 
 
 def training_curves(curves: pd.DataFrame, warmup: float = 0, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Test mAP over training, a panel a branch: alternate training (solid) beside video labels alone (dashed).
+    """Test mAP over training, a panel a branch: full (solid) beside video labels alone (dashed).
 
     ``curves`` has the columns preset, seed, branch, updates and map (percent); bands are standard deviations over
     seeds. Disc: the result; star: the best point on the test set, an oracle. Dotted: the end of ``warmup`` updates.
     """
     branches = [branch for branch in ("cbp", "vlp", "fused") if branch in set(curves["branch"])]
     axes = draw.panels(axes, len(branches), 2.5, sharey=True)
-    styles = {"full": ("-", "B and F in turn"), "late_fusion": ((0, (3, 1.5)), "video labels alone")}
+    styles = {"full": ("-", STAGES["full"]), "late_fusion": ((0, (3, 1.5)), STAGES["late_fusion"])}
     disc: dict[str, Any] = {"marker": "o", "ms": 6.5, "mec": "white", "ls": ""}
     star: dict[str, Any] = {"marker": "*", "ms": 9, "mfc": "none", "mec": "0.15", "mew": 0.9, "ls": ""}
     for ax, branch in zip(axes, branches, strict=True):
@@ -114,7 +114,7 @@ def thresholds(grid: pd.DataFrame, *, title: str, default: tuple[float, float], 
     ax = draw.single(ax, 0.4, 2.2)
     cells = grid.astype(float).sort_index(ascending=False)
     centre = float(cells.loc[default])
-    reach = max(5.0, float((cells - centre).abs().max(axis=None)))
+    reach = max(10.0, float((cells - centre).abs().max(axis=None)))
     ends: dict[str, Any] = {"vmin": centre - reach, "vmax": centre + reach, "cmap": "PRGn"}
     ends["cbar_kws"] = {"format": "%.1f", "ticks": [centre - reach, centre, centre + reach]}
     style: dict[str, Any] = {"annot": True, "fmt": ".1f", "annot_kws": {"fontsize": 8}, "linewidths": 0.8}
@@ -127,7 +127,10 @@ def thresholds(grid: pd.DataFrame, *, title: str, default: tuple[float, float], 
 
 
 def label_quality(frame: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Pseudo-label precision, recall and share by student, kind and updates; bands: standard deviations over seeds."""
+    """Pseudo-label precision, recall and share by student, kind and updates; bands: standard deviations over seeds.
+
+    Grey in the first panel: how often a guess would be right, the share of snippets that are of the kind (``there``).
+    """
     axes = draw.panels(axes, 3, 2.5)
     students = {student: COLOURS[student] for student in ("cbp", "vlp")}
     style: dict[str, Any] = {"hue": "student", "palette": students, "style": "kind", "marker": "o", "legend": False}
@@ -136,9 +139,11 @@ def label_quality(frame: pd.DataFrame, axes: Sequence[Axes] | None = None) -> li
         sns.lineplot(frame.assign(percent=100 * frame[name]), x="updates", y="percent", errorbar="sd", ax=ax, **style)
         quantity = "labelled snippets" if name == "share" else name
         ax.set(xlabel="updates of both branches", ylabel=f"{quantity} (%)", ylim=(0, 104))
+    for kind, there in frame.groupby("kind")["there"].mean().items():
+        axes[0].axhline(100 * there, color="0.6", lw=1, ls="--" if kind == "background" else "-", zorder=1)
     handles = [draw.key(f"labels for {LABELS[name]}", color=shade, lw=3) for name, shade in students.items()]
-    handles += [draw.key("foreground"), draw.key("background", ls="--")]
-    axes[0].figure.legend(handles=handles, loc="outside upper left", ncols=4, handlelength=2)
+    handles += [draw.key("foreground"), draw.key("background", ls="--"), draw.key("a guess", color="0.6", lw=1)]
+    axes[0].figure.legend(handles=handles, loc="outside upper left", ncols=5, handlelength=2)
     return axes
 
 

@@ -1,19 +1,14 @@
-"""Widgets of a notebook: a line of progress, and an explorer of single videos, a still picture without a front end."""
+"""An explorer of single videos: widgets in a notebook, a still picture without a front end."""
 
 from __future__ import annotations
 
 import html
 import io
-import re
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import ipywidgets
 import numpy as np
-from IPython import get_ipython
-from IPython.display import display
 from matplotlib.figure import Figure
 
 from wtal_lib.data.segments import Detections, tiou
@@ -21,29 +16,6 @@ from wtal_lib.figures.style import FULL_WIDTH
 from wtal_lib.figures.video import timeline
 from wtal_lib.method.localize import localize, min_max
 from wtal_lib.runs.experiment import Experiment, Scores
-
-
-def live() -> Callable[[object], None]:
-    """A callback that shows a line in a notebook ("3 of 4" as a bar too), at most each 0.3 s; quiet elsewhere."""
-    last, handle = -1e9, None
-
-    def show(line: object) -> None:
-        nonlocal last, handle
-        text, now = str(line), time.monotonic()
-        count = re.search(r"(\d+) of (\d+)", text)
-        done, total = map(int, count.groups()) if count else (0, 0)
-        if get_ipython() is None or (now - last < 0.3 and done < total):
-            return
-        bar = f'<progress value="{done}" max="{total}"></progress> ' if total else ""
-        # html alone: papermill logs whatever has a plain text
-        bundle = {"text/html": f"<div>{bar}<small>{html.escape(text)}</small></div>"}
-        if handle is None:
-            handle = display(bundle, raw=True, display_id=True)
-        else:
-            handle.update(bundle, raw=True)
-        last = now
-
-    return show
 
 
 class Explorer:
@@ -96,9 +68,13 @@ class Explorer:
         if self.widgets["label"].value is not None:
             self.image.value, self.summary.value = self.picture(), f"<small>{html.escape(self._fit())}</small>"
 
-    def detections(self) -> dict[str, Detections]:
-        """The best segments of each branch for the chosen video and class, none over a better one."""
+    def detections(self, video: str = "") -> dict[str, Detections]:
+        """The best segments of each branch for the chosen video and class, or the given video's first class.
+
+        None lies over a better one.
+        """
         chosen = {name: widget.value for name, widget in self.widgets.items()}
+        chosen |= {"video": video, "label": next(iter(self.truth[video]))} if video else {}
         (low, high), label = chosen["cuts"], self.classes.index(chosen["label"])
         fields = {"thresholds": chosen["levels"], "outer": chosen["outer"], "nms": "hard", "nms_tiou": 0.0}
         config = replace(self.config, low=low, high=high, **fields)

@@ -1,13 +1,13 @@
-"""``results/README.md``, the page a visitor sees first, made from the records."""
+"""``results/README.md``, the page a visitor sees first: each notebook's claims, its figures and what to look for."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wtal_lib.data.datasets import DATASETS
 from wtal_lib.data.files import replacing
@@ -37,6 +37,15 @@ Found = list[tuple[Path, dict[str, Any] | None]]
 "Folder and record of some studies"
 
 
+class Section(NamedTuple):
+    """A part of a notebook."""
+
+    text: str
+    "of its markdown cell, heading included"
+    results: list[str]
+    "names of the figures and tables that its code keeps, as regular expressions: f-strings are known in part"
+
+
 def write(results: Path, notebooks: Path) -> None:
     """Write the page of ``results``, and one apart for drawn annotations; a page that somebody else wrote stays."""
     for folder, sources in ((results, KEPT), (results / "drawn", ("drawn",))):
@@ -44,25 +53,24 @@ def write(results: Path, notebooks: Path) -> None:
         ours = not page.is_file() or "written by `wtal_lib" in page.read_text(encoding="utf-8", errors="replace")
         if folder.is_dir() and ours:
             with replacing(page) as file:
-                file.write(_page(folder, studies(results, sources), notebooks).encode())
+                file.write(markdown(folder, studies(results, sources), notebooks).encode())
 
 
-def markdown(results: Path, notebooks: Path) -> str:
-    """The page: by source and dataset, each notebook's question, claims with verdict, figures and tables."""
-    return _page(results, studies(results, KEPT), notebooks)
-
-
-def _page(base: Path, found: Found, notebooks: Path) -> str:
-    """The page of some studies, its links seen from ``base``."""
+def markdown(base: Path, found: Found, notebooks: Path) -> str:
+    """The page of some studies by source and dataset, its links seen from ``base``."""
     parts = [OPENING]
     for (source, dataset), group in itertools.groupby(found, lambda one: one[0].parts[-3:-1]):
-        title = DATASETS[dataset].title if dataset in DATASETS else dataset
-        parts += [f"## {SOURCES[source][0]} · {title}\n", SOURCES[source][1]]
+        parts += [f"## {heading(source, dataset)}\n", SOURCES[source][1]]
         parts += [_study(base, folder, record, notebooks) for folder, record in group]
     return "\n".join(part for part in parts if part)
 
 
-def studies(results: Path, sources: Sequence[str] = tuple(SOURCES)) -> Found:
+def heading(source: str, dataset: str) -> str:
+    """What results rest on and of which dataset they are, for readers."""
+    return f"{SOURCES[source][0]} · {DATASETS[dataset].title if dataset in DATASETS else dataset}"
+
+
+def studies(results: Path, sources: Sequence[str] = KEPT) -> Found:
     """Folder and record of every notebook below ``results``, by source and name; no record where it is damaged."""
     found: Found = []
     for path in (path for source in sources for path in sorted(results.glob(f"{source}/*/[0-9][0-9]_*/record.json"))):
@@ -73,23 +81,53 @@ def studies(results: Path, sources: Sequence[str] = tuple(SOURCES)) -> Found:
     return found
 
 
+def question(notebook: Path) -> str:
+    """A notebook's title; its file's name where there is none."""
+    found = re.match(r"# (.*)", "".join(notebook_cells(notebook, "markdown")))
+    return found[1] if found else notebook.stem
+
+
 def _study(base: Path, folder: Path, record: Mapping[str, Any] | None, notebooks: Path) -> str:
-    place = folder.relative_to(base).as_posix()
-    question = re.match(r"# (.*)", "".join(notebook_cells(notebooks / f"{folder.name}.ipynb", "markdown")))
-    head = f"### {question[1] if question else folder.name}\n"
+    place, notebook = folder.relative_to(base).as_posix(), notebooks / f"{folder.name}.ipynb"
+    head = f"### {question(notebook)}\n"
     if record is None:
         return f"{head}\n[{folder.name}]({place}): its record is damaged; run the notebook again.\n"
-    given = record["parameters"]
+    given, executed = record["parameters"], f"{place}/{folder.name}.ipynb"
     about = f"profile {given['profile']}, seeds {', '.join(map(str, given['seeds']))}, {record['wall_seconds']:.0f} s"
-    lines = [head, f"[{folder.name}]({place}/record.json): {about}\n"]
-    if is_earlier(record, notebooks / f"{folder.name}.ipynb"):
+    link = f" · [the executed notebook]({executed})" if (base / executed).is_file() else ""
+    lines = [head, f"[{folder.name}]({place}/record.json): {about}{link}\n"]
+    if is_earlier(record, notebook):
         lines.append("*Made by an earlier revision of this notebook or of the method.*\n")
     lines += [f"- {'holds' if one['holds'] else '**does not hold**'}: {one['claim']}" for one in record["claims"]]
-    for stem in dict.fromkeys(Path(file).stem for file in record["files"]):
-        links = [f"[{file}]({place}/{file})" for file in record["files"] if Path(file).stem == stem]
-        picture = f"![{stem}]({place}/{stem}.png)\n\n" if f"{stem}.png" in record["files"] else ""
-        lines.append(f"\n{picture}<sub>{' · '.join(links)}</sub>")
+    left = list(dict.fromkeys(Path(file).stem for file in record["files"]))
+    for section in [*sections(notebook), Section("", [".*"])]:
+        here = [stem for name in section.results for stem in left if re.fullmatch(name, stem)]
+        left = [stem for stem in left if stem not in here]
+        if here:
+            lines.append("\n" + re.sub(r"^## ", "#### ", section.text))
+        for stem in dict.fromkeys(here):
+            picture = f"{stem}.png" in record["files"]
+            lines.append(f"\n![{stem}]({place}/{stem}.png)" if picture else f"\n[{stem}]({place}/{stem}.md)")
     return "\n".join(lines) + "\n"
+
+
+def sections(notebook: Path) -> Iterator[Section]:
+    """The parts of a notebook that keep results."""
+    text, names = "", list[str]()
+    for cell in [*_cells(notebook), {"cell_type": "markdown", "source": ""}]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            names += results_of(source)
+            continue
+        if names:
+            yield Section(text, names)
+        text, names = source, []
+
+
+def results_of(source: str) -> list[str]:
+    """Names of the figures and tables that a cell keeps, as regular expressions."""
+    found = re.findall(r'study\.(?:figure|table)\(\s*f?"([^"]+)"', source)
+    return [re.sub(r"\{[^}]*\}", r"\\w*", name) for name in found]
 
 
 def is_earlier(record: Mapping[str, Any], notebook: Path) -> bool:
@@ -100,9 +138,12 @@ def is_earlier(record: Mapping[str, Any], notebook: Path) -> bool:
 
 def notebook_cells(notebook: Path, kind: str) -> list[str]:
     """Sources of a notebook's ``code`` or ``markdown`` cells but for the parameters; none if it is missing."""
+    return ["".join(cell["source"]) for cell in _cells(notebook) if cell["cell_type"] == kind]
+
+
+def _cells(notebook: Path) -> list[dict[str, Any]]:
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, LookupError):
         return []
-    own = [cell for cell in cells if "parameters" not in cell["metadata"].get("tags", [])]
-    return ["".join(cell["source"]) for cell in own if cell["cell_type"] == kind]
+    return [cell for cell in cells if "parameters" not in cell["metadata"].get("tags", [])]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
 
 from wtal_lib.data.annotations import Annotations
-from wtal_lib.data.segments import union
+from wtal_lib.data.segments import Detections, union
+from wtal_lib.figures import draw
+from wtal_lib.figures.video import timeline
 from wtal_lib.method import predict, trainer
 from wtal_lib.method.config import Config
 from wtal_lib.method.schedule import Phase, alternate
@@ -79,6 +83,25 @@ def labels(
 def curves(task: Experiment, scores: Scores, video: str, c: int) -> dict[str, Float[np.ndarray, " _"]]:
     """By branch, its CAS of one class in one video, normalized to [0, 1]."""
     return {branch: task.normalized_cas({video: of[video]})[video][:, c] for branch, of in scores.items()}
+
+
+def timelines(
+    task: Experiment,
+    scores: Scores,
+    videos: Sequence[str],
+    detections: Callable[[str], Mapping[str, Detections]] = lambda video: {},
+) -> tuple[list[Axes], pd.DataFrame]:
+    """:func:`wtal_lib.figures.timeline` of the first class of each video, one below the other, and its curves."""
+    lanes, parts = len(scores), []
+    axes = draw.panels(None, len(videos), 0.75 + 0.55 * lanes, rows=len(videos))
+    for ax, name in zip(axes, videos, strict=True):
+        video = task.data.annotations.videos[name]
+        label = video.instance_labels[0]
+        of = curves(task, scores, name, task.batches.classes.index(label))
+        timeline(video.segments, of, task.batches.grid.step, detections(name), ax)
+        ax.set(title=f"{label} in {name}", xlabel="time (s)" if name == videos[-1] else "")
+        parts.append(pd.DataFrame(of).rename_axis("snippet").reset_index().assign(video=name))
+    return axes, pd.concat(parts, ignore_index=True)
 
 
 def clear_videos(annotations: Annotations, names: Sequence[str], share: float = 1 / 3, count: int = 1) -> list[str]:

@@ -30,7 +30,7 @@ from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from wtal_lib.data.datasets import DATASETS, get_dataset
 from wtal_lib.data.features import marked
 from wtal_lib.data.files import replacing
-from wtal_lib.figures.style import theme
+from wtal_lib.figures.style import stamped, theme
 from wtal_lib.runs import records
 from wtal_lib.runs.sources import Data, Spec, open_data
 from wtal_lib.runs.store import Store
@@ -38,10 +38,15 @@ from wtal_lib.settings import to_dict
 from wtal_lib.studies import gallery
 from wtal_lib.studies.cells import as_module
 from wtal_lib.studies.parameters import PARAMETERS, check_parameters
+from wtal_lib.studies.shown import Closed, Table, as_markdown, verdict
 
 RestsOn = Literal["features", "annotations", "detections", "given"]
 """What a result is made from: features and annotations; annotations alone; a given file of detections and the
 annotations that score it; or neither, as published scores and a user's videos"""
+
+
+CI = "Profile ci: so little is trained that no number below means anything; the answer above is about profile quick."
+"What stands at the head of a notebook that is run to see that it runs"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,16 +90,17 @@ class Study(Data):
         seeds = f"seed{'s' * (len(self.seeds) > 1)} {', '.join(map(str, self.seeds))}"
         run = [f"profile {self.parameters['profile']}", seeds] if rests_on == "features" else []
         scored = [self.protocol_name] if rests_on in ("features", "detections") else []
+        theirs = [f"detections of {self.parameters.get('whose') or 'another method'}"] * (rests_on == "detections")
         simulated = self.simulated_parts(rests_on).replace("simulated", "SIMULATED")
-        return ", ".join(one for one in [self.known.title, *run, *scored, simulated] if one)
+        return " · ".join(one for one in [self.known.title, *run, *scored, *theirs, simulated] if one)
 
     def figure(
         self, name: str, drawn: Figure | Axes | Sequence[Axes], data: pd.DataFrame, rests_on: RestsOn = "features"
     ) -> None:
         """Keep a figure, or that of some axes, as PNG and SVG and the data behind it as CSV.
 
-        Its stamp stands below, on as many lines as it takes; simulated results have a watermark behind the data. Equal
-        figures give equal bytes.
+        Its stamp stands below, and small within the largest axes, so that no cropping takes it away; simulated results
+        have a watermark over the data. Equal figures give equal bytes.
         """
         first = drawn[0] if isinstance(drawn, Sequence) else drawn
         figure = cast(Figure, first.figure)
@@ -103,12 +109,7 @@ class Study(Data):
         below: dict[str, Any] = {"fontsize": 6.5, "color": "0.4", "style": "italic"}
         figure.supxlabel(self.stamp(rests_on), x=0.995, ha="right", wrap=True, **below)
         figure.draw_without_rendering()  # settles how large the axes are
-        for ax in figure.axes if self.simulated_parts(rests_on) else ():
-            box = ax.get_window_extent()
-            points = min(box.width / 8, box.height / 2) * 72 / figure.dpi
-            mark: dict[str, Any] = {"fontsize": points, "weight": "bold", "color": "0.93"}
-            mark |= {"ha": "center", "va": "center", "zorder": -1, "in_layout": False}
-            ax.text(0.5, 0.5, "SIMULATED", transform=ax.transAxes, **mark)
+        stamped(figure, self.stamp(rests_on), "SIMULATED" if self.simulated_parts(rests_on) else "")
         with mpl.rc_context({"svg.hashsalt": name}):
             for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
                 held = io.BytesIO()
@@ -123,7 +124,7 @@ class Study(Data):
         stamp, header = self.stamp(rests_on), f"{caption.rstrip('.')}.\n\n" if caption else ""
         self._keep(f"{name}.csv", frame.to_csv(index=False, float_format="%.6g"), rests_on)
         self._keep(f"{name}.md", f"{header}{as_markdown(frame)}\n<sub>{stamp}</sub>\n", rests_on)
-        shown = _Table(frame.round(digits))
+        shown = Table(frame.round(digits))
         shown.stamp = stamp
         return shown
 
@@ -142,18 +143,21 @@ class Study(Data):
 
         On somebody's own dataset either answer is a result.
         """
-        self.claims[claim] = bool(holds)
+        self.shows(claim, holds)
         self.broken.discard(claim)
         if not holds and not self.known.path:
             self.broken.add(claim)
             raise AssertionError(f"a claim of this notebook does not hold on these data: {claim}")
 
     def shows(self, claim: str, holds: bool) -> None:
-        """Record whether an experiment supports a claim: either answer is a result, and stands in the record."""
+        """Record, and say, whether an experiment supports a claim: either answer is a result."""
         self.claims[claim] = bool(holds)
+        verdict(claim, bool(holds))
 
-    def close(self) -> str:
+    def close(self) -> Closed:
         """Write the results and ``record.json`` into the study's folder, and return a line that sums them up.
+
+        In a notebook the figures' thumbnails and the tables stand below it as links.
 
         Files that an earlier run of this notebook wrote and this one did not are removed. Raises AssertionError: a
         checked claim does not hold, and no file is written; OSError: a file cannot be written, as on a full disk, and
@@ -172,11 +176,12 @@ class Study(Data):
             (self.folder / name).unlink(missing_ok=True)
         gallery.write(self.folder.parents[2], self.root / "notebooks")
         against = [f"; does not hold on these data: {claim}" for claim, holds in self.claims.items() if not holds]
-        return (
+        said = (
             f"{sum(self.claims.values())} of {len(self.claims)} claims hold; {len(self.files)} files and record.json in"
             f" {self._shown(self.folder)}; {record['wall_seconds']:.0f} s, at most {record['peak_memory_mib']:.0f} MiB"
             + "".join(against)
         )
+        return Closed(said, str(self._shown(self.folder)), tuple(self.files))
 
     def record(self) -> dict[str, Any]:
         """Everything a reader needs to trust the results or make them again, as JSON values."""
@@ -224,7 +229,13 @@ class Study(Data):
             kind = "simulated" if marked(pack) else "real"
             shape = f"{len(pack)} videos, width {pack.width}, {pack.grid.step:g} s a snippet"
             lines += [f"{pack.kind.upper()} features  {kind}, layout {pack.layout}: {shape}"]
-        return "\n".join([*lines, f"results       {self._shown(self.folder)}"])
+        lines.append(f"results       {self._shown(self.folder)}")
+        return "\n".join([CI, *lines] if self.parameters["profile"] == "ci" else lines)
+
+    def _repr_html_(self) -> str:
+        banner = f'<p style="border-left:4px solid #B00020;padding:.5em"><b>{CI}</b></p>'
+        text = html.escape(repr(self).removeprefix(CI).lstrip())
+        return (banner if self.parameters["profile"] == "ci" else "") + f"<pre>{text}</pre>"
 
     def _keep(self, name: str, content: bytes | str, rests_on: RestsOn) -> None:
         if not re.fullmatch(r"\w+\.\w+", name):
@@ -234,24 +245,6 @@ class Study(Data):
     def _shown(self, path: Path | None) -> str | None:
         """A path relative to the root, which tells no reader about this machine."""
         return None if path is None else Path(os.path.relpath(path, self.root)).as_posix()
-
-
-class _Table(pd.DataFrame):
-    """A frame that a notebook shows with its stamp under it."""
-
-    stamp: str = ""
-
-    def _repr_html_(self) -> str:
-        return f"{self.to_html(notebook=True)}<small>{html.escape(self.stamp)}</small>"
-
-
-def as_markdown(frame: pd.DataFrame) -> str:
-    """A frame as a GitHub table without its index, numbers to three significant places."""
-    large = [name for name, most in frame.select_dtypes("float").abs().max().items() if most >= 1000]
-    frame = frame.assign(**{str(name): frame[name].round().astype("Int64") for name in large})
-    cells = frame.astype(object).where(frame.notna(), None).replace(r"\|", r"\\|", regex=True)
-    words = [at for at, kind in enumerate(frame.dtypes) if not pd.api.types.is_numeric_dtype(kind)]
-    return cells.to_markdown(index=False, floatfmt=".3g", intfmt=",", missingval="", disable_numparse=words) + "\n"
 
 
 def open_study(

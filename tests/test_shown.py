@@ -1,0 +1,62 @@
+"""What a reader sees of a study: tables in plain words, stamps that no cropping takes away, a banner at profile ci."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from wtal_lib.studies.shown import as_markdown
+from wtal_lib.studies.study import Study, open_study
+
+FRAME = pd.DataFrame({"class": ["a", "b"], "n": [1, 2000]})
+
+
+@pytest.fixture(autouse=True)
+def _nothing_on_this_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("WTAL_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("WTAL_CACHE", str(tmp_path / "cache"))
+    with plt.rc_context():
+        yield
+    plt.close("all")
+
+
+def opened(folder: Path, profile: str = "ci") -> Study:
+    return open_study("probe", {"profile": profile, "results": str(folder)})
+
+
+def test_a_table_is_for_readers_without_index_nan_or_underscores(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"preset_name": ["late_fusion", "full"], "mAP": [50.0, np.nan], "year": [2023, 2024]})
+    page = opened(tmp_path).table("sums", frame)._repr_html_()  # type: ignore[operator]
+    assert "<td>late fusion</td>" in page
+    assert "<th>preset name</th>" in page
+    assert "NaN" not in page
+    assert "<th>0</th>" not in page
+    assert "| 2023 " in as_markdown(frame)
+
+
+def test_the_stamp_and_the_watermark_lie_over_the_data(tmp_path: Path) -> None:
+    axes = plt.subplots(1, 2, width_ratios=[3, 1], layout="constrained")[1]
+    for ax in axes:
+        ax.bar([0, 1], [1, 1], width=1.0)
+    one = opened(tmp_path)
+    one.figure("bars", list(axes), FRAME)
+    texts = {ax: [text for text in ax.texts if text.get_text() == one.stamp()] for ax in axes}
+    assert [len(of) for of in texts.values()] == [1, 0], "in the largest axes alone"
+    (stamp,) = texts[axes[0]]
+    box, frame = stamp.get_window_extent(), axes[0].get_window_extent()
+    assert frame.x0 <= box.x0 < box.x1 <= frame.x1
+    marks = [text for ax in axes for text in ax.texts if text.get_text() == "SIMULATED"]
+    assert len(marks) == 2
+    assert min(text.get_zorder() for text in marks) > max(bar.get_zorder() for ax in axes for bar in ax.patches)
+
+
+def test_at_profile_ci_a_banner_says_that_no_number_means_anything(tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    assert "Profile ci" in repr(one).splitlines()[0]
+    assert "Profile ci" in one._repr_html_()
+    assert "Profile ci" not in opened(tmp_path, profile="quick")._repr_html_()
