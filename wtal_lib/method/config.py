@@ -45,8 +45,8 @@ class Losses:
     "mean attention: most of an untrimmed video is background (STPN); CO2-Net's 0.8 starves the attention"
     guide: float = 0.1
     "attention against one minus the background activation (CO2-Net: 0.8)"
-    distill: float = 16.0
-    "confident pseudo-labels, in B and F steps only; the best of 4, 8 and 16 on two development worlds"
+    distill: float = 8.0
+    "confident pseudo-labels, in B and F steps only; the best of 4, 8 and 16 on eight development worlds"
     extra: dict[str, float] = field(default_factory=dict, hash=False)
     "terms of your own, module:attribute and weight each, on the updates of both branches"
 
@@ -57,8 +57,8 @@ class PseudoLabels:
 
     word: Literal["teacher", "mean", "ternary"] = "teacher"
     "whose confidence: the other branch's, the mean of both, or background by CBP and foreground by VLP"
-    kinds: Literal["both", "one"] = "both"
-    "both kinds in both steps; or background alone in B and foreground alone in F, as in the paper"
+    kinds: Literal["both", "one"] = "one"
+    "background alone in B and foreground alone in F, as in the paper; or both kinds in both steps"
     into: Literal["activation", "attention", "both"] = "both"
     "what learns from them: the class activation that is thresholded, the class-agnostic attention, or both alike"
     earned: bool = True

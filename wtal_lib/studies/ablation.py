@@ -20,8 +20,9 @@ from wtal_lib.settings import replaced
 from wtal_lib.simulate.knobs import difficulty
 from wtal_lib.studies.tables import effects, finished, score
 
-STEPS = ("late fusion", "B only", "F only", "full", "joint", "paper")
-"Rows of the main comparison, each a preset: late fusion is neither B nor F, joint both in every step"
+STEPS = ("late fusion", "B only", "F only", "full", "joint", "mutual")
+"""Rows of the main comparison, each a preset: late fusion is neither B nor F, joint both in every step, and mutual
+gives both kinds of label"""
 MAIN = ("late_fusion", "full", "supervised", "vanilla_vlp")
 "Presets of the main table; its CBP and VLP lines are the branches of late_fusion"
 CURVED = ("full", "late_fusion")
@@ -101,7 +102,7 @@ def beside_default(
 def rules(dataset: str, profile: str, seeds: Sequence[int], *, wide: bool = False) -> list[Row]:
     """Whose word, which kinds of label and into what: late fusion, which has none, then every combination.
 
-    All have one weight of the distillation: of 4, 8 and 16 the best, or as good, on two development worlds.
+    All have one weight of the distillation: of 4, 8 and 16 the best, or as good, on eight development worlds.
     Without ``wide`` labels go into activation and attention, and the profile ``ci`` takes the teacher's word alone.
     """
     words = ("teacher",) if profile == "ci" else ("teacher", "mean", "ternary")
@@ -191,13 +192,13 @@ def brief(dataset: str, profile: str, seed: int) -> Config:
 
 
 def held_out(dataset: str, profile: str, seed: int, *, wide: bool = False) -> list[Row]:
-    """Late fusion, the full method and the paper's rule in each held-out world; ``ci`` takes two of them.
+    """Late fusion, the full method and the rule `mutual` in each held-out world; ``ci`` takes two of them.
 
     With ``wide`` the supervised bound and late fusion with other papers' CBP heads too.
     """
     rows = []
     for world in HELD_OUT[: 2 if profile == "ci" else None]:
-        runs = {name: preset(name, dataset, profile, seed) for name in ("late_fusion", "full", "paper")}
+        runs = {name: preset(name, dataset, profile, seed) for name in ("late_fusion", "full", "mutual")}
         if wide:
             runs["supervised"] = preset("supervised", dataset, profile, seed)
             for head in HEADS:
