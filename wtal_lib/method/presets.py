@@ -72,5 +72,5 @@ def preset(name: str, dataset: str = "thumos14", profile: str = "quick", seed: i
     for what, (key, table) in tables.items():
         require_known(key, table, what)
         fields |= table[key]
-    fields |= HEAD_FIELDS.get(str(changes.get("cbp__head")), {})
+    fields |= HEAD_FIELDS.get(str(changes.get("cbp__head", changes.get("cbp.head"))), {})
     return replaced(Config(dataset=known.name, preset=name, seed=seed), **{**fields, **changes})
