@@ -147,7 +147,7 @@ def test_a_run_of_other_parts_or_of_scores_cannot_be_applied(tmp_path, run, monk
             assert trained(run[0], pack).config.fusion == "my_fusions:geometric"
     foreign = {"config": to_dict(replaced(CONFIG, cbp__head="precomputed:scores"))}
     (run[0] / "record.json").write_text(json.dumps(foreign))
-    with pytest.raises(ValueError, match="is another method's scores, of their own videos alone"):
+    with pytest.raises(ValueError, match="is another method's scores, of its own videos alone"):
         trained(run[0], pack)
 
 
