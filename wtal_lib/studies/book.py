@@ -179,10 +179,8 @@ def _with_results(source: Path, folder: Path) -> NotebookNode:
         for name in gallery.results_of(cell.source):
             for path in [path for path in left if re.fullmatch(name, path.stem)]:
                 left.remove(path)
-                if path.suffix == ".png":
-                    data = {"image/png": base64.b64encode(path.read_bytes()).decode()}
-                else:
-                    data = {"text/markdown": path.read_text(encoding="utf-8")}
+                figure = {"text/html": f'<img src="{path.resolve()}" alt="{path.stem}">'}
+                data = figure if path.suffix == ".png" else {"text/markdown": path.read_text(encoding="utf-8")}
                 cell.outputs.append(new_output("display_data", data))
     return notebook
 
