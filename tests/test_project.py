@@ -40,7 +40,7 @@ def test_environment_yml_asks_for_what_pyproject_asks_for() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     *conda, pip = environment["dependencies"]
     project = PYPROJECT["project"]
-    assert pip["pip"] == [*project["dependencies"], *project["optional-dependencies"]["test"], "-e ."]
+    assert pip["pip"] == [*project["dependencies"], "-e ."]
     assert environment["channels"] == ["conda-forge"]
     assert [re.split("[=<>]", line)[0] for line in conda] == ["python", "pip"]
 

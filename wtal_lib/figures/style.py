@@ -36,6 +36,8 @@ OUTCOMES = {"TP": "#009E73", "FN": "#B9A3CC", "FP": "#E69F00", "TN": "#DDDDDD"}
 "Snippets of action that are found and missed, then background that is added and left out, and their colours"
 STAGES = {"late_fusion": "video labels alone", "full": "full"}
 "What a branch was trained by: before the other taught it, and after"
+WIDE = 0.52
+"Mean width of a letter, as a share of its size"
 FULL_WIDTH = 7.0
 "Inches across both columns of a two-column page; text is then 8 to 9 points in print"
 
@@ -53,10 +55,11 @@ def stamped(figure: Figure, stamp: str, watermark: str = "") -> None:
     across = boxes[largest].width > boxes[largest].height
     side = max(boxes[largest].width, boxes[largest].height) * 72 / figure.dpi
     style: dict[str, Any] = {"ha": "right", "va": "top", "in_layout": False, "zorder": 51, "color": "0.35"}
-    style |= {
-        "fontsize": min(5.5, side / (0.52 * len(stamp))),
-        "path_effects": [withStroke(linewidth=1, foreground="white")],
-    }
+    parts = stamp.split(" · ")
+    if side < 4.5 * WIDE * len(stamp):  # on two lines
+        stamp = " · ".join(parts[: len(parts) // 2]) + "\n" + " · ".join(parts[len(parts) // 2 :])
+    points = min(5.5, side / (WIDE * max(map(len, stamp.split("\n")))))
+    style |= {"fontsize": points, "path_effects": [withStroke(linewidth=1, foreground="white")]}
     at = (0.995, 0.995) if across else (0.995, 0.99)
     largest.text(*at, stamp, transform=largest.transAxes, rotation=0 if across else 270, **style)
     for ax, box in boxes.items() if watermark else ():

@@ -83,12 +83,15 @@ def _lasting(output: NotebookNode) -> bool:
 def build(results: Path, root: Path | None = None) -> Path:
     """Make ``results/book/`` anew from what lies in ``results``, and return its first page; nothing is fetched."""
     root, out = root or project_root(), results.resolve() / "book"
-    notebooks, found = root / "notebooks", [(folder, record) for folder, record in gallery.studies(results) if record]
-    overview.update(root)
+    notebooks, found = root / "notebooks", gallery.studies(results, tuple(gallery.SOURCES))
+    if out.parent == root / "results":
+        overview.update(root)
     shutil.rmtree(out, ignore_errors=True)
     (out / "figures").mkdir(parents=True)
     guides = {path: f"{path.stem.lower()}.html" for path in sorted(notebooks.glob("*.md"))}
-    studies = {folder / f"{folder.name}.ipynb": "-".join(folder.parts[-3:]) + ".html" for folder, _ in found}
+    studies = {
+        folder / f"{folder.name}.ipynb": "-".join(folder.parts[-3:]) + ".html" for folder, record in found if record
+    }
     sources = {notebooks / path.name: page for path, page in reversed(studies.items())}
     pages = {**sources, **studies, **guides, results / "README.md": "gallery.html", root / "README.md": "index.html"}
     writer = _Writer(out, {path.resolve(): page for path, page in pages.items()})
@@ -104,7 +107,7 @@ def build(results: Path, root: Path | None = None) -> Path:
         text = path.read_text(encoding="utf-8")
         contents.setdefault("Guides", []).append(f"- [{text.splitlines()[0].lstrip('# ')}]({page})")
         writer.write(page, path.stem, _text(text), path.parent)
-    shown = gallery.markdown(results, gallery.studies(results), notebooks)
+    shown = gallery.markdown(results, found, notebooks)
     writer.write("gallery.html", "Gallery", _text(shown), results)
     writer.write("api.html", "API", _text(api()), root)
     head = (root / "README.md").read_text(encoding="utf-8").partition("\n## ")[0]
@@ -176,10 +179,8 @@ def _with_results(source: Path, folder: Path) -> NotebookNode:
         for name in gallery.results_of(cell.source):
             for path in [path for path in left if re.fullmatch(name, path.stem)]:
                 left.remove(path)
-                if path.suffix == ".png":
-                    data = {"image/png": base64.b64encode(path.read_bytes()).decode()}
-                else:
-                    data = {"text/markdown": path.read_text(encoding="utf-8")}
+                figure = {"text/html": f'<img src="{path.resolve()}" alt="{path.stem}">'}
+                data = figure if path.suffix == ".png" else {"text/markdown": path.read_text(encoding="utf-8")}
                 cell.outputs.append(new_output("display_data", data))
     return notebook
 
