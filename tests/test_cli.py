@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +127,66 @@ def test_a_terminal_without_some_symbols_gets_others(encoding: str, tmp_path) ->
     assert f"wtal check: {tmp_path}/?: " in refused.stderr
 
 
+def _lines(place: Path) -> dict[str, str]:
+    """A line for each command, over files with symbols that old terminals lack and a byte order mark first."""
+    truth = {f"clip … {i}": {"subset": ("train", "val")[i % 2], "duration": 40} for i in range(8)}
+    for entry in truth.values():
+        entry["annotations"] = [{"label": "Gießen ✓", "segment": [5, 9.5]}]
+    detections = {name: [{"label": "Gießen ✓", "score": 1, "segment": [5, 9.5]}] for name in [*truth, "clip “other”"]}
+    (place / "kitchen ✓").mkdir(parents=True)
+    for name, content in (("kitchen ✓/kitchen.json", {"database": truth}), ("d.json", {"results": detections})):
+        (place / name).write_text("\ufeff" + json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    (place / "grid.yaml").write_text("\ufeffpresets: [“full”]\n", encoding="utf-8")
+    return {
+        "check": f"check '{place}/kitchen ✓' --cache '{place}/cache'",
+        "score": f"score '{place}/d.json' --annotations '{place}/kitchen ✓/kitchen.json'",
+        "run": f"run --dataset '{place}/kitchen ✓/kitchen.json' --preset “full”",
+        "sweep": f"sweep '{place}/grid.yaml'",
+        "results": f"results show ✓ --in '{place}/kitchen ✓'",
+    }
+
+
+@pytest.mark.parametrize("command", ["check", "score", "run", "sweep", "results"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp437"])
+def test_every_command_speaks_to_old_terminals(command: str, encoding: str, tmp_path, monkeypatch) -> None:
+    line = shlex.split(_lines(tmp_path)[command])
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True) for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    status = main(line)
+    printed = "".join(stream.buffer.getvalue().decode(encoding) for stream in streams)
+    assert status in (0, 1, 2)
+    assert "?" in printed
+    assert "Error" not in printed
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "check FILE",
+        "score FOLDER --annotations FILE",
+        "score FILE --annotations FOLDER",
+        "simulate FILE --profile ci",
+        "run --data-root FILE",
+        "sweep FOLDER",
+        "extract FILE --out FILE --pretrained random",
+        "extract FOLDER --out FOLDER",
+        "localize FILE --out FOLDER/out.json",
+        "localize FOLDER --out FOLDER",
+        "results list --in FILE",
+    ],
+)
+def test_a_folder_where_a_file_is_meant_and_the_reverse_are_one_sentence(line: str, tmp_path, capsys) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("nothing\n")
+    words = [word.replace("FILE", f"{tmp_path}/file").replace("FOLDER", f"{tmp_path}/folder") for word in line.split()]
+    assert main(words) in (1, 2)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert str(tmp_path) in said
+    assert "Errno" not in said
+
+
 def test_the_command_line_starts_without_the_libraries_of_its_commands() -> None:
     code = (
         "import json, sys; from wtal_lib import cli; cli.main(['score', '--help'])\nprint(json.dumps([*sys.modules]))"
@@ -131,3 +194,8 @@ def test_the_command_line_starts_without_the_libraries_of_its_commands() -> None
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     loaded = set(json.loads(printed.stdout.splitlines()[-1]))
     assert not loaded & {"numpy", "pydantic", "torch", "pandas", "markdown_it", "wtal_lib.settings"}
+    assert {name for name in loaded if name.startswith("wtal_lib")} == {
+        "wtal_lib",
+        "wtal_lib.cli",
+        "wtal_lib.cli_results",
+    }

@@ -18,6 +18,7 @@ from wtal_lib.runs.experiment import Experiment, identity, resolved
 from wtal_lib.runs.results import as_text
 from wtal_lib.runs.run import run
 from wtal_lib.runs.sources import Spec, open_data
+from wtal_lib.score.detections import read_detections
 from wtal_lib.score.evaluate import report
 
 SHORT = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 1, "training__videos": 4}
@@ -96,6 +97,21 @@ def test_the_curve_is_looked_at_and_changes_nothing(data, tmp_path):
     assert with_curve["metrics"] == without["metrics"]
     assert "map" in with_curve["history"][-1]
     assert "map" not in without["history"][-1]
+
+
+def test_the_curve_over_many_test_videos_is_that_of_a_sample_which_the_record_names(data, tmp_path, monkeypatch):
+    whole = run(short(), data, tmp_path / "whole", curve=True)
+    monkeypatch.setattr(experiment, "CURVE_VIDEOS", 7)
+    record = run(short(), data, tmp_path / "part", curve=True)
+    test = [video.name for video in data.annotations.subset("test")]
+    assert "curve_videos" not in whole
+    assert record["curve_videos"] == test[::6] == test[::6][:7]
+    assert record["metrics"] == whole["metrics"]
+    few = {name: data.annotations.videos[name] for name in record["curve_videos"]}
+    table = replace(data.annotations, videos=few)
+    part = read_detections(tmp_path / "part" / "detections.json", table)
+    scored = next(iter(report(part, table, ["thumos14-210-seconds"])["protocols"].values()))
+    assert record["history"][-1]["map"]["fused"] == pytest.approx(scored["means"]["0.1:0.7"], abs=1e-4)
 
 
 def test_a_test_video_without_features_is_a_miss_and_is_named(data, tmp_path):

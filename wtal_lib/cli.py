@@ -122,6 +122,9 @@ def run(
     kind: Kind = "cbp",
 ) -> None:
     """Train and score one named run: a record and its detections."""
+    os.environ.setdefault(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # before PyTorch: beside others, threads that spin take the cores
     from wtal_lib.method import presets
     from wtal_lib.runs import results, run, sources, store
 
@@ -256,6 +259,8 @@ def main(argv: list[str] | None = None) -> int:
         text, status = f"{error} See --help.", 2
     except (ValueError, OSError, FloatingPointError) as error:
         text, status = str(error), getattr(error, "status", 2)
+        if isinstance(error, OSError) and error.filename and text.startswith("[Errno"):
+            text = f"{error.filename}: {error.strerror}"
     except KeyboardInterrupt:
         text, status = "interrupted; the same command goes on where it was", 130
     _to_stderr(" ".join(["wtal", *tokens[:1]]) + f": {text}")

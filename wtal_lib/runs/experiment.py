@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,10 @@ def identity(config: Config, data: Data, device: str) -> str:
     return digest(content, 16)
 
 
+CURVE_VIDEOS = 400
+"test videos, evenly chosen, on which the training curve is taken where there are more"
+
+
 class Experiment:
     """A run's :func:`resolved` config, data and device; ValueError for a GPU that is not there, or untrainable data."""
 
@@ -77,6 +83,7 @@ class Experiment:
         test = [video.name for video in data.annotations.subset("test")]
         self.test = [name for name in test if name in both]
         self.missing = [name for name in test if name not in both]
+        self.sample = self.test[:: max(1, -(-len(self.test) // CURVE_VIDEOS))]
         self._truth: dict[str, np.ndarray] = {}
 
     def _features(self, kind: str, data: Data) -> Any:
@@ -126,16 +133,19 @@ class Experiment:
                 self._truth[name][:, self.batches.classes.index(label)] = mask
         return self._truth[name]
 
-    def scores(self, state: State) -> Scores:
-        """Scores of each branch and of their fusion for every test video; nothing trained means vanilla VLP."""
+    def scores(self, state: State, videos: Sequence[str] | None = None) -> Scores:
+        """Scores of each branch and of both for test ``videos``, all if absent; nothing trained means vanilla VLP."""
         raw = not state.done and not self.config.vlp.head.startswith(PRECOMPUTED)
         branches = {**state.averages, "vlp": self.vanilla()} if raw else dict(state.averages)
-        scores = predict.video_scores(self.config, self.batches, branches, self.test, state.reliability)
+        scores = predict.video_scores(self.config, self.batches, branches, videos or self.test, state.reliability)
         return scores if state.done else {**scores, "fused": scores["vlp"]}
 
-    def headline_map(self, detections: Any) -> float:
-        """The headline mean of mAP under the headline protocol."""
-        scored = report(detections, self.data.annotations, [self.protocol])["protocols"]
+    def headline_map(self, detections: Any, videos: Sequence[str] | None = None) -> float:
+        """The headline mean of mAP under the headline protocol, over test ``videos`` where they are given."""
+        annotations = self.data.annotations
+        if videos is not None and len(videos) < len(self.test):
+            annotations = replace(annotations, videos={name: annotations.videos[name] for name in videos})
+        scored = report(detections, annotations, [self.protocol])["protocols"]
         return next(iter(next(iter(scored.values()))["means"].values()))
 
     def normalized_cas(self, scores: dict[str, VideoScores]) -> dict[str, np.ndarray]:

@@ -47,7 +47,8 @@ def run(
     finished run of the same configuration, data, method and kind of device is returned as it is, even from a folder
     that cannot be written, unless it lacks what is to be kept or the ``curve``; an unfinished one goes on from its last
     checkpoint; one that another process has in hand is waited for; ``anew`` forgets what there is. The curve is the
-    test mAP after each phase, to be looked at and for nothing else: the last weights are the result. Runs of a store
+    test mAP after each phase, to be looked at and for nothing else (of many test videos on a fixed sample, which the
+    record names as ``curve_videos``): the last weights are the result, on all of them. Runs of a store
     that ``share`` compute a common warm-up once. ``progress`` gets a line after each phase. Raises ValueError: the
     folder holds another run, or the data cannot be trained on; FloatingPointError: as
     :func:`wtal_lib.method.trainer.train`; OSError: the folder cannot be written.
@@ -123,8 +124,8 @@ def _computed(
     def on_phase(phase: Phase, state: State) -> None:
         entry = state.history[-1]
         if curve and phase.name != "warmup":
-            found = predict.detect(config, batches, experiment.scores(state))
-            entry["map"] = {branch: experiment.headline_map(detections) for branch, detections in found.items()}
+            found = predict.detect(config, batches, experiment.scores(state, experiment.sample))
+            entry["map"] = {branch: experiment.headline_map(one, experiment.sample) for branch, one in found.items()}
         if progress is not None:
             progress(_line(phase, entry))
 
@@ -146,6 +147,7 @@ def _computed(
         },
         "complementarity": {branch: records.rounded(experiment.complementarity(of)) for branch, of in scores.items()},
         "history": records.rounded(state.history),
+        **({"curve_videos": experiment.sample} if curve and len(experiment.sample) < len(experiment.test) else {}),
         "code": records.code_state(records.project_root()),
         "environment": records.environment(),
         "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
