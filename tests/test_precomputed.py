@@ -41,7 +41,8 @@ def saved(folder: Path, scores: dict[str, np.ndarray]) -> Path:
 @pytest.mark.parametrize("kind", ["cbp", "vlp"])
 def test_it_teaches_is_fused_and_is_reported_like_a_trained_branch(kind: str, data: Data, tmp_path: Path) -> None:
     scores = saved(tmp_path / "scores", truths(data, 2))  # at twice the pack's rate
-    record = run(short(**{f"{kind}__head": f"precomputed:{scores}"}), data, tmp_path / "run")
+    both = {"pseudo_labels__kinds": "both"}
+    record = run(short(**{f"{kind}__head": f"precomputed:{scores}"}, **both), data, tmp_path / "run")
     maps = {branch: next(iter(of.values()))["map"] for branch, of in record["metrics"].items()}
     assert maps[kind][0] > 0.8  # perfect scores, found again but for neighbours that touch
     assert maps["fused"][0] > 0.5
@@ -51,7 +52,9 @@ def test_it_teaches_is_fused_and_is_reported_like_a_trained_branch(kind: str, da
     labels = taught["pseudo_labels"][other]
     assert labels["foreground_right"] == labels["foreground"] > 0
     assert record["data"]["precomputed"].keys() == {kind}
-    moved = run(short(**{f"{kind}__head": f"precomputed:{scores.rename(tmp_path / 'moved')}"}), data, tmp_path / "run")
+    moved = run(
+        short(**{f"{kind}__head": f"precomputed:{scores.rename(tmp_path / 'moved')}"}, **both), data, tmp_path / "run"
+    )
     assert moved == record  # named by what the scores are, not by where they lie
 
 
