@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from wtal_lib.data.segments import Detections, tiou
-from wtal_lib.figures.style import FULL_WIDTH
+from wtal_lib.figures.style import FULL_WIDTH, stamped
 from wtal_lib.figures.video import timeline
 from wtal_lib.method.localize import localize, min_max
 from wtal_lib.runs.experiment import Experiment, Scores
@@ -25,6 +25,7 @@ class Explorer:
         """``scores`` by branch of some videos of the task, each with an instance; the first one is shown first."""
         self.scores, self.grid, self.classes = scores, task.batches.grid, task.batches.classes
         self.config = config = task.config.localize
+        self.simulated = task.data.source == "simulated"
         self.truth: dict[str, dict[str, np.ndarray]] = {}
         for video in (task.data.annotations.videos[name] for name in next(iter(scores.values()))):
             labels = video.instance_labels
@@ -94,6 +95,9 @@ class Explorer:
         figure = Figure(figsize=(FULL_WIDTH, 0.9 + 0.78 * len(curves)), layout="constrained")
         ax = timeline(self.truth[video][label], curves, self.grid.step, self.detections(), figure.add_subplot())
         ax.set_title(f"{label} in {video}")
+        if self.simulated:
+            figure.draw_without_rendering()
+            stamped(figure, "SIMULATED features", "SIMULATED")
         held = io.BytesIO()
         figure.savefig(held, format="png", dpi=120)
         return held.getvalue()
