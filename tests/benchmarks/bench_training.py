@@ -59,8 +59,18 @@ class Drawn:
     def __init__(self, width: int, embed: int, classes: int) -> None:
         self.classes, self.fingerprint = tuple(map(str, range(classes))), "drawn"
         self.cbp, self.vlp = (
-            SimpleNamespace(moments=(np.zeros(n, np.float32), np.ones(n, np.float32))) for n in (width, embed)
+            SimpleNamespace(moments=(np.zeros(n, np.float32), np.ones(n, np.float32)), width=n) for n in (width, embed)
         )
+
+
+def drawn_batch(videos: int, snippets: int, width: int, embed: int, classes: int) -> tuple[Batch, Labels]:
+    """Random features and pseudo-labels of some videos of a class each."""
+    mask = torch.ones(videos, snippets, dtype=torch.bool)
+    y = torch.eye(classes)[torch.arange(videos) % classes]
+    x, z = torch.randn(videos, snippets, width), nn.functional.normalize(torch.randn(videos, snippets, embed), dim=2)
+    batch = Batch(tuple(map(str, range(videos))), torch.zeros(videos, snippets, dtype=torch.long), x, z, mask, y)
+    target = (torch.rand(videos, snippets, classes) > 0.5).float()
+    return batch, Labels(target, (y > 0)[:, None, :] & mask[:, :, None])
 
 
 def pair(
@@ -75,11 +85,7 @@ def pair(
         state = fresh(config, Drawn(width, embed, classes), TextResidual(text), 100.0)  # type: ignore[arg-type]
     finally:
         layers.Convolution, layers.Gate = ours  # type: ignore[misc]
-    mask = torch.ones(videos, snippets, dtype=torch.bool)
-    y = torch.eye(classes)[torch.arange(videos) % classes]
-    x, z = torch.randn(videos, snippets, width), nn.functional.normalize(torch.randn(videos, snippets, embed), dim=2)
-    batch = Batch(tuple(map(str, range(videos))), torch.zeros(videos, snippets, dtype=torch.long), x, z, mask, y)
-    labels = Labels((torch.rand(videos, snippets, classes) > 0.5).float(), (y > 0)[:, None, :] & mask[:, :, None])
+    batch, labels = drawn_batch(videos, snippets, width, embed, classes)
     taken = []
     for step in range(9):
         began = time.perf_counter()

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from wtal_lib.data.files import UnreadableError, read_json, read_text, readable, separator
 from wtal_lib.data.instances import AMBIGUOUS, NONE, REMEDY, Reading, Video, read_ambiguous, segment_table
@@ -175,6 +174,8 @@ def _video_info(folder: Path) -> dict[str, dict[str, Any]]:
     """Rows of G-TAD's and BSN's ``video_info*.csv`` beside a json file, by video: subset, seconds, fps."""
     for path in sorted(folder.glob("video_info*.csv")):
         with readable(path, "a csv table with the columns video, subset, seconds and fps", REMEDY):
+            import pandas as pd  # here: few files are tables, and it takes longer to import than all else
+
             text = read_text(path)
             table = pd.read_csv(io.StringIO(text), sep=separator(text), engine="python")
             rows = table.set_index(table.columns[0]).to_dict("index")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from wtal_lib.data.archives import INSIDE, NAMES, arrays, read
 from wtal_lib.data.files import header, read_array, read_objects, read_text, readable, separator
@@ -150,6 +149,8 @@ def _one(held: Any) -> np.ndarray:
 
 def _table(text: str) -> np.ndarray:
     """Numbers of a csv table, with or without a line of names."""
+    import pandas as pd  # here: few files are tables, and it takes longer to import than all else
+
     parts = separator(text)
     first = re.split(parts, text.partition("\n")[0].strip())
     try:

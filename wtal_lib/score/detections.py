@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.database import KEYS, first
@@ -83,6 +82,8 @@ def _content(path: Path) -> Any:
     """What a file of detections holds, as plain values: json, a csv table or a pickle of plain columns."""
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         with readable(path, EXPECTED, REMEDY):
+            import pandas as pd  # here: few files are tables, and it takes longer to import than all else
+
             text = read_text(path)
             parts = separator(text)
             decimal = "," if parts == ";" and "," in text else "."
