@@ -26,5 +26,5 @@ def test_an_example_gives_what_it_shows(
     example = doctest.DocTestParser().get_doctest(function.__doc__ or "", known, function.__name__, None, 0)
     assert example.examples
     said: list[str] = []
-    doctest.DocTestRunner().run(example, out=said.append)
+    doctest.DocTestRunner(verbose=False).run(example, out=said.append)
     assert not said, "".join(said)

@@ -183,7 +183,7 @@ def test_both_branches_score_where_cbp_features_are_there(tmp_path, run) -> None
         output = run[1]["cbp"](torch.from_numpy(cbp["a"])[None], torch.ones(1, 29, dtype=torch.bool))
     alone = scores(pack, scorer)
     assert found["a"].activation_tc.shape == (29, 20)
-    share = 0.7 * 0.5 / (0.7 * 0.5 + 0.3)  # CBP claims half: 4 x 0.5 / 0.8 - 2
+    share = 0.8 * 0.5 / (0.8 * 0.5 + 0.2)  # CBP claims half: 4 x 0.5 / 0.8 - 2
     mean = share * output.activation()[0].numpy() + (1 - share) * alone["a"].activation_tc[:29]
     assert np.abs(found["a"].activation_tc - mean).max() < 0.15  # the last rows see another neighbour
     assert np.allclose(found["a"].activation_tc[:20], mean[:20], atol=1e-5)
