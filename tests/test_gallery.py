@@ -8,8 +8,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from wtal_lib.runs import records
 from wtal_lib.studies import gallery, overview, tables
 
