@@ -36,6 +36,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def nothing_on_this_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No data but what a test gives, and no figure left open."""
+    monkeypatch.setenv("WTAL_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("WTAL_CACHE", str(tmp_path / "cache"))
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context():
+        yield
+    plt.close("all")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real inputs beside the project; the test is skipped where it is absent."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,13 +15,7 @@ from wtal_lib.studies.study import Study, open_study
 FRAME = pd.DataFrame({"class": ["a", "b"], "n": [1, 2000]})
 
 
-@pytest.fixture(autouse=True)
-def _nothing_on_this_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("WTAL_DATA", str(tmp_path / "nowhere"))
-    monkeypatch.setenv("WTAL_CACHE", str(tmp_path / "cache"))
-    with plt.rc_context():
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("nothing_on_this_disk")
 
 
 def opened(folder: Path, profile: str = "ci") -> Study:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FRAME = pd.DataFrame({"class": ["a", "b|c"], "n": [1, 2000], "share": [0.25, np.nan]})
 
 
-@pytest.fixture(autouse=True)
-def _nothing_on_this_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No data but what a test gives, and no figure left open."""
-    monkeypatch.setenv("WTAL_DATA", str(tmp_path / "nowhere"))
-    monkeypatch.setenv("WTAL_CACHE", str(tmp_path / "cache"))
-    with plt.rc_context():
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("nothing_on_this_disk")
 
 
 @pytest.fixture

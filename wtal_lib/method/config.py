@@ -46,7 +46,7 @@ class Losses:
     guide: float = 0.1
     "attention against one minus the background activation (CO2-Net: 0.8)"
     distill: float = 8.0
-    "confident pseudo-labels, in B and F steps only; the best of 4, 8 and 16 on eight development worlds"
+    "confident pseudo-labels, in B and F steps only; the best of 4, 8 and 16 on eight development worlds of THUMOS14"
     extra: dict[str, float] = field(default_factory=dict, hash=False)
     "terms of your own, module:attribute and weight each, on the updates of both branches"
 

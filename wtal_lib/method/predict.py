@@ -11,6 +11,7 @@ from torch import nn
 
 from wtal_lib.data.batches import Batches
 from wtal_lib.data.segments import Detections
+from wtal_lib.method.config import FUSIONS as NAMES
 from wtal_lib.method.config import Config
 from wtal_lib.method.contracts import fusion
 from wtal_lib.method.localize import VideoScores, localize, min_max
@@ -20,7 +21,7 @@ from wtal_lib.method.schedule import Name
 
 BRANCHES = ("cbp", "vlp", "fused")
 "what is scored: each branch alone, and both as one"
-FUSIONS: dict[str, Callable[..., np.ndarray]] = {"sum": np.sum, "mean": np.mean, "product": np.prod, "max": np.max}
+FUSIONS: dict[str, Callable[..., np.ndarray]] = dict(zip(NAMES, (np.sum, np.mean, np.prod, np.max), strict=True))
 "how the normalised scores of both branches become one"
 
 

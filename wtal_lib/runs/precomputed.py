@@ -129,13 +129,9 @@ def probabilities(array: Float[np.ndarray, "t k"], classes: int) -> Float[np.nda
 
 
 def _arrays(path: Path, annotations: Annotations) -> dict[str, Path]:
-    """File of each video of a folder, which may also be named by its YouTube id and with ``v_`` before it."""
-    own = {video.youtube_id.removeprefix("v_"): name for name, video in annotations.videos.items() if video.youtube_id}
-    found = {}
-    for one in files(path):
-        bare = own.get(one.stem.removeprefix("v_"))
-        found[one.stem if one.stem in annotations.videos else bare or one.stem.removeprefix("v_")] = one
-    return found
+    """File of each video of a folder, named as features may be (:meth:`Annotations.naming`)."""
+    naming = annotations.naming()
+    return {naming(one.stem): one for one in files(path)}
 
 
 def _detected(path: Path, pack: Features, annotations: Annotations) -> dict[str, np.ndarray]:
