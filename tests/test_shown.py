@@ -48,6 +48,17 @@ def test_the_stamp_and_the_watermark_lie_over_the_data(tmp_path: Path) -> None:
     assert min(text.get_zorder() for text in marks) > max(bar.get_zorder() for ax in axes for bar in ax.patches)
 
 
+def test_the_stamp_keeps_off_the_data(tmp_path: Path) -> None:
+    ax = plt.subplots(layout="constrained")[1]
+    ax.barh([3, 2], [1, 1], height=1.0)  # the upper half of the axes, from edge to edge
+    ax.set(ylim=(-0.5, 3.5), xlim=(0, 1))
+    one = opened(tmp_path)
+    one.figure("bars", ax, FRAME)
+    (stamp,) = [text for text in ax.texts if text.get_text().replace("\n", " · ") == one.stamp()]
+    box = stamp.get_window_extent()
+    assert not any(box.overlaps(bar.get_window_extent()) for bar in ax.patches)
+
+
 def test_at_profile_ci_a_banner_says_that_no_number_means_anything(tmp_path: Path) -> None:
     one = opened(tmp_path)
     assert "Profile ci" in repr(one).splitlines()[0]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 
 COLOURS = {
     "cbp": "#0072B2",
@@ -49,24 +53,40 @@ def theme() -> None:
 
 
 def stamped(figure: Figure, stamp: str, watermark: str = "") -> None:
-    """Write ``stamp`` along an edge within the largest of a drawn figure's axes, and a watermark over all of them."""
+    """Write ``stamp`` along the edge of the largest axes where it covers least, and a watermark over all axes."""
     boxes = {ax: ax.get_window_extent() for ax in figure.axes if ax.axison}
-    largest = max(boxes, key=lambda ax: boxes[ax].width * boxes[ax].height)
-    across = boxes[largest].width > boxes[largest].height
-    side = max(boxes[largest].width, boxes[largest].height) * 72 / figure.dpi
-    style: dict[str, Any] = {"ha": "right", "va": "top", "in_layout": False, "zorder": 51, "color": "0.35"}
-    parts = stamp.split(" · ")
-    if side < 4.5 * WIDE * len(stamp):  # on two lines
-        stamp = " · ".join(parts[: len(parts) // 2]) + "\n" + " · ".join(parts[len(parts) // 2 :])
-    points = min(5.5, side / (WIDE * max(map(len, stamp.split("\n")))))
-    style |= {"fontsize": points, "path_effects": [withStroke(linewidth=1, foreground="white")]}
-    at = (0.995, 0.995) if across else (0.995, 0.99)
-    largest.text(*at, stamp, transform=largest.transAxes, rotation=0 if across else 270, **style)
+    _along_an_edge(max(boxes, key=lambda ax: boxes[ax].width * boxes[ax].height), stamp)
     for ax, box in boxes.items() if watermark else ():
         points = min(box.width / 8, box.height / 2) * 72 / figure.dpi
         mark: dict[str, Any] = {"fontsize": points, "weight": "bold", "color": "0.3", "alpha": 0.1, "zorder": 50}
         mark |= {"ha": "center", "va": "center", "in_layout": False}
         ax.text(0.5, 0.5, watermark, transform=ax.transAxes, **mark)
+
+
+def _along_an_edge(ax: Axes, stamp: str) -> None:
+    """Of the places along the edges of axes, the one with the least ink in it: top, bottom, right, left if equal."""
+    figure, parts = cast(Figure, ax.figure), stamp.split(" · ")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    ink = np.asarray(canvas.buffer_rgba())[::-1, :, :3].min(axis=2) < 240  # rows from below, as matplotlib counts
+    style: dict[str, Any] = {"in_layout": False, "zorder": 51, "color": "0.35", "transform": ax.transAxes}
+    style["path_effects"] = [withStroke(linewidth=1, foreground="white")]
+    box, texts = ax.get_window_extent(), dict[Text, int]()
+    for x, y, ha, va, turned in (
+        (0.995, 0.995, "right", "top", 0),
+        (0.995, 0.02, "right", "bottom", 0),
+        (0.995, 0.99, "right", "top", 270),
+        (0.02, 0.99, "left", "top", 270),
+    ):
+        side, text = (box.height if turned else box.width) * 72 / figure.dpi, stamp
+        if side < 4.5 * WIDE * len(stamp):  # on two lines
+            text = "\n".join(" · ".join(some) for some in (parts[: len(parts) // 2], parts[len(parts) // 2 :]))
+        points = min(5.5, side / (WIDE * max(map(len, text.split("\n")))))
+        written = ax.text(x, y, text, ha=ha, va=va, rotation=turned, fontsize=points, **style)
+        (left, low), (right, high) = written.get_window_extent().get_points().round().astype(int).clip(min=0)
+        texts[written] = int(ink[low:high, left:right].sum())
+    for written in texts.keys() - {min(texts, key=lambda one: texts[one])}:
+        written.remove()
 
 
 def colour(name: str) -> str:
