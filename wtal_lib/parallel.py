@@ -191,10 +191,21 @@ def _local(workers: int, preload: Sequence[str], patience: float) -> Iterator[An
                 yield client
         finally:
             for nanny in starting.result().workers.values():
-                nanny.close_gracefully()  # or it would start another process
-                with suppress(OSError):
-                    os.kill(nanny.pid, getattr(signal, "SIGKILL", signal.SIGTERM)) if nanny.pid else None
+                starting.result().sync(_end, nanny)
             starting.result().close()
+
+
+async def _end(nanny: Any, patience: float = 10.0) -> None:
+    """Kill the process of a nanny, which is to start no other; one that is about to start cannot be ended before."""
+    nanny.close_gracefully()
+    end = time.monotonic() + patience
+    await asyncio.sleep(0.01)  # a start that has been decided on begins
+    while (begun := nanny.process) and begun.status.name in ("init", "starting") and not nanny.pid:
+        if time.monotonic() > end:
+            return
+        await asyncio.sleep(0.01)
+    with suppress(OSError):
+        os.kill(nanny.pid, getattr(signal, "SIGKILL", signal.SIGTERM)) if nanny.pid else None
 
 
 def _remote(scheduler: str, patience: float) -> Any:
