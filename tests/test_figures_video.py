@@ -53,6 +53,9 @@ def test_a_film_strip_shows_its_pictures_undistorted(tmp_path) -> None:
     axes = figures.video_overview("b", IMAGES, np.ones((20, 3), np.float32), detections(), 0.5, ["Diving"])
     size = axes[0].get_window_extent()
     assert size.width / 10 / size.height == pytest.approx(32 / 18, rel=0.02)
+    bare = figures.video_overview("b", [], np.ones((20, 3), np.float32), detections(), 0.5, ["Diving"])
+    assert not bare[0].images
+    assert bare[0].figure.get_size_inches()[1] < axes[0].figure.get_size_inches()[1]
 
 
 def test_frame_ages_have_a_row_a_video() -> None:

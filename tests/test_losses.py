@@ -175,3 +175,4 @@ def test_smoothing_is_a_mean_over_real_neighbours():
     mask = torch.tensor([[True, True, True, False]])
     assert pooling.smoothed(score, mask, 3)[0, :3, 0].tolist() == [1.5, 3.0, 4.5]
     assert pooling.smoothed(score, mask, 1) is score
+    assert pooling.smoothed(score, mask, 3, zeros=True)[0, :3, 0].tolist() == [1.0, 3.0, 3.0], "nothing beyond the ends"

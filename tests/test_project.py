@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,6 +55,14 @@ def test_environment_yml_takes_a_python_that_pyproject_admits() -> None:
     )
     least, below = map(int, re.findall(r"3\.(\d+)", PYPROJECT["project"]["requires-python"]))
     assert least <= int(python.split("=3.")[1]) < below
+
+
+def test_the_lock_file_pins_what_pyproject_asks_for_at_versions_that_it_admits() -> None:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for line in PYPROJECT["project"]["dependencies"]:
+        wanted = Requirement(line)
+        assert pins[canonicalize_name(wanted.name)] in wanted.specifier, line
 
 
 def test_ci_runs_the_commands_of_the_readme_and_no_others() -> None:

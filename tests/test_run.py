@@ -10,11 +10,14 @@ import torch
 from faulty import plain
 
 from wtal_lib.data import checkpoint
-from wtal_lib.method.localize import VideoScores
+from wtal_lib.method.config import NEUTRAL
+from wtal_lib.method.localize import VideoScores, min_max
 from wtal_lib.method.presets import PRESETS, preset
+from wtal_lib.method.state import fresh
 from wtal_lib.runs import experiment, store
 from wtal_lib.runs import run as runs
 from wtal_lib.runs.experiment import Experiment, identity, resolved
+from wtal_lib.runs.precomputed import content
 from wtal_lib.runs.results import as_text
 from wtal_lib.runs.run import run
 from wtal_lib.runs.sources import Spec, open_data
@@ -172,6 +175,24 @@ def test_completeness_of_the_truth_itself_is_one(data):
     assert measured["inside"] > 0.85
 
 
+def test_sequences_are_smoothed_before_they_are_fused(data):
+    plain_one, smooth = (Experiment(short(localize__smoothing=width), data) for width in (0.0, 2.0))
+    text, scale = plain_one.text(), plain_one.logit_scale
+    state = fresh(plain_one.config, plain_one.batches, text, scale)
+    state.done = 1
+    name = smooth.test[0]
+    before, after = (one.scores(state, [name]) for one in (plain_one, smooth))
+    raw = before["cbp"][name].cas_tc.astype(np.float64)
+    mean = np.apply_along_axis(lambda row: np.convolve(row, np.ones(3) / 3, "same"), 0, raw)  # 2 s are three snippets
+    inner = slice(1, -1)
+    ours = after["cbp"][name].cas_tc
+    scaled = np.polyfit(mean[inner].ravel(), ours[inner].ravel(), 1)  # min-max alone lies between the two
+    assert np.allclose(np.polyval(scaled, mean[inner]), ours[inner], atol=1e-4)
+    shares = [smooth.config.cbp_share, 1 - smooth.config.cbp_share]
+    both = np.average([after[branch][name].cas_tc for branch in ("cbp", "vlp")], axis=0, weights=shares)
+    assert np.allclose(min_max(after["fused"][name].cas_tc), min_max(both), atol=1e-5)
+
+
 def files(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -229,6 +250,10 @@ def test_a_run_is_named_by_what_its_numbers_come_from(data, monkeypatch):
     assert name() in (exact, short_ones), "auto is settled first"
     assert name("cuda", training__precision="bfloat16") == name("cuda:1", training__precision="bfloat16") != short_ones
     assert name(seed=1) != name()
+    assert name(localize__smoothing=2.0) != name()
+    for (part, field), same in NEUTRAL.items():
+        assert name(**{f"{part}__{field}": same}) == name(), "runs from before the field was there keep their name"
+        assert field not in content(short())[part]
     before = name()
     monkeypatch.setattr(experiment, "METHOD", experiment.METHOD + 1)
     assert name() != before

@@ -136,16 +136,16 @@ def video_overview(
 ) -> list[Axes]:
     """One video along one time axis: film strip, ground truth where known, then a lane for each class ``shown``.
 
-    ``images`` are spread evenly over the video. A lane holds the class activation (one scale for all) and the best
-    segments among ``detections`` (of any videos) with scores; ground truth shades it. ``shown`` are classes in any
-    spelling, unknown ones left out; ``step`` is the length of a snippet in seconds.
+    ``images`` are spread evenly over the video; without any there is no strip. A lane holds the class activation (one
+    scale for all) and the best segments among ``detections`` (of any videos) with scores; ground truth shades it.
+    ``shown`` are classes in any spelling, unknown ones left out; ``step`` is the length of a snippet in seconds.
     """
-    end, (height, width) = len(activation_tc) * step, images[0].shape[:2]
-    share = end / len(images)
+    end = len(activation_tc) * step
     index = {prompt_name(label): i for i, label in enumerate(detections.classes)}
     words = [word for word in dict.fromkeys(map(prompt_name, shown)) if word in index]
-    strip = FULL_WIDTH * (RIGHT - LEFT) / len(images) * height / width
-    rows = [strip, 0.26 if truth else 0.02, 0.52 * len(words)]
+    share, (height, width) = end / max(1, len(images)), images[0].shape[:2] if len(images) else (0, 1)
+    strip = FULL_WIDTH * (RIGHT - LEFT) / max(1, len(images)) * height / width
+    rows = [max(0.02, strip), 0.26 if truth else 0.02, 0.52 * len(words)]
     above, below, space = 0.32, 0.55, 0.05
     total = above + sum(rows) + 2 * space + below
     room = {"left": LEFT, "right": RIGHT, "top": 1 - above / total, "bottom": below / total}

@@ -132,6 +132,8 @@ class Localize:
 
     class_threshold: Share = 0.2
     "a class is localized where its video-level score reaches this; the best class always is; probability"
+    smoothing: float = 0.0
+    "width of the temporal mean over each branch's sequences, 0 beyond the video, before these are fused; seconds"
     upsample: PositiveInt = 1
     "cells a snippet is cut into, linear between centres (CoLA: 24); finer cells help only scores with white noise"
     thresholds: PositiveInt = 20
@@ -192,3 +194,7 @@ class Config:
         for field_name, name, names in [*named, *(("losses.extra", one, ()) for one in self.losses.extra)]:
             if name not in names and not is_own(name):
                 raise ValueError(f"{field_name} must be one of {', '.join((*names, 'module:attribute'))}, got {name!r}")
+
+
+NEUTRAL = {("localize", "smoothing"): 0.0}
+"Fields younger than ``METHOD``, and the value at which nothing changes: finished runs from before keep their names"

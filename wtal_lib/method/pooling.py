@@ -40,8 +40,13 @@ def masked_mean(value: Float[Tensor, "b t"], mask: Bool[Tensor, "b t"]) -> Float
     return (value * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
 
-def smoothed(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: int) -> Float[Tensor, "b t c"]:
-    """Centred temporal mean over ``width`` snippets (made odd), real ones only; ``width < 2`` changes nothing."""
+def smoothed(
+    score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: int, *, zeros: bool = False
+) -> Float[Tensor, "b t c"]:
+    """Centred temporal mean over ``width`` snippets (made odd); ``width < 2`` changes nothing.
+
+    Over the real snippets only or, with ``zeros``, as if nothing were seen before the first and after the last.
+    """
     half, last = width // 2, score.shape[1]
     if half < 1:
         return score
@@ -49,7 +54,8 @@ def smoothed(score: Float[Tensor, "b t c"], mask: Bool[Tensor, "b t"], width: in
     total = functional.pad(torch.cat([score * weight, weight], dim=2).cumsum(dim=1), (0, 0, 1, 0))
     t = torch.arange(last, device=score.device)
     window = total[:, (t + half + 1).clamp(max=last)] - total[:, (t - half).clamp(min=0)]
-    return torch.where(mask[:, :, None], window[..., :-1] / window[..., -1:].clamp(min=1), score)
+    among = window[..., -1:].clamp(min=2 * half + 1 if zeros else 1)
+    return torch.where(mask[:, :, None], window[..., :-1] / among, score)
 
 
 def precision(wanted: str, device: str) -> str:

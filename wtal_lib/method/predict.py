@@ -7,15 +7,17 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from torch import nn
 
 from wtal_lib.data.batches import Batches
-from wtal_lib.data.segments import Detections
+from wtal_lib.data.segments import Detections, Grid
 from wtal_lib.method.config import FUSIONS as NAMES
 from wtal_lib.method.config import Config
 from wtal_lib.method.contracts import fusion
 from wtal_lib.method.localize import VideoScores, localize, min_max
 from wtal_lib.method.models import video_level, whole_videos
+from wtal_lib.method.pooling import smoothed
 from wtal_lib.method.reliability import shares
 from wtal_lib.method.schedule import Name
 
@@ -28,6 +30,10 @@ FUSIONS: dict[str, Callable[..., np.ndarray]] = dict(zip(NAMES, (np.sum, np.mean
 @runtime_checkable
 class Rows(Protocol):
     """What gives a video's features by modality: :class:`Batches`, or packs without labels."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where the rows of both modalities lie in time."""
 
     def rows(self, kind: str, name: str, /) -> np.ndarray:
         """Features (t, d) of a video; as many rows for ``cbp`` as for ``vlp``."""
@@ -42,13 +48,17 @@ def video_scores(
 ) -> dict[str, dict[str, VideoScores]]:
     """Scores of each branch for each video, and their fusion where there are two: by branch, then by video.
 
-    Each branch's sequences are min-max normalised over the video, alone as in the fusion, so that they compare.
+    Each branch's sequences are smoothed as the config says and min-max normalised over the video, alone as in the
+    fusion, so that they compare.
     """
+    width = round(config.localize.smoothing / batches.grid.step)
     scores: dict[str, dict[str, VideoScores]] = {}
     for name, branch in branches.items():
         scores[name] = {}
         for video, output in whole_videos(branch, names, partial(batches.rows, name), config.training.precision):
-            cas_tc, video_c = min_max(output.score()[0].numpy()), video_level(output, config.training.pool)
+            real = torch.ones(output.attention.shape, dtype=torch.bool)
+            cas_tc = min_max(smoothed(output.score(), real, width, zeros=True)[0].numpy())
+            video_c = video_level(output, config.training.pool)
             parts = output.activation()[0].numpy(), output.attention[0].numpy()
             scores[name][video] = VideoScores(video, *parts, video_c, cas_tc)
     if len(scores) > 1:

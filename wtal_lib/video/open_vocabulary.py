@@ -149,12 +149,15 @@ class _Rows:
     pack: OpenPack
     cbp: Features | None
 
+    @property
+    def grid(self) -> Grid:
+        return self.pack.grid if self.cbp is None else self.cbp.grid
+
     def rows(self, kind: str, name: str) -> np.ndarray:
         """Features (t, d) of a video; VLP's on the pack's own grid, cut or repeated, where CBP has none of it."""
         if self.cbp is not None and kind == "cbp":
             return self.cbp[name]
-        rows, own = self.pack[name], self.pack.grid
-        grid = own if self.cbp is None else self.cbp.grid
+        rows, own, grid = self.pack[name], self.pack.grid, self.grid
         lengths = {} if self.cbp is None else self.cbp.lengths
         return resampled(rows, own, grid, lengths.get(name, max(1, round(len(rows) * own.step / grid.step))))
 
