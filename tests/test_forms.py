@@ -219,6 +219,7 @@ def test_times_under_an_unknown_key_are_not_taken_for_labels_alone(tmp_path: Pat
 
 DETECTED = [("video_test_0000004", "Diving", 0.5, 1.0, 2.5), ("video_test_0000005", "HighJump", 0.25, 2.0, 3.0)]
 DICTS = [dict(zip(("video-id", "label", "score", "t-start", "t-end"), row, strict=True)) for row in DETECTED]
+OFFICIAL = {"Diving": 26, "HighJump": 40}
 NESTED = {v: [{"label": c, "score": str(s), "segment": [a, b]}] for v, c, s, a, b in DETECTED}
 
 
@@ -245,6 +246,9 @@ def table(separator: str, decimal: str = ".", names: tuple[str, ...] = tuple(DIC
         ("d.csv", table(";", ",")),
         ("d.tsv", table("\t")),
         ("d.csv", table(",", names=("Video", "Class", "Score", "Start", "End"))),
+        ("d.txt", "\n".join(f"{v} {a} {b} {OFFICIAL[c]} {s}" for v, c, s, a, b in DETECTED)),
+        ("d.txt", "\n".join(f"{v}\t{a}\t{b}\t{c}\t{s}" for v, c, s, a, b in DETECTED)),
+        ("d.json", json.dumps([{**row, "label": OFFICIAL[row["label"]]} for row in DICTS])),
     ],
 )
 def test_detections_of_every_nesting_and_table_are_the_same(tmp_path: Path, name: str, content: str) -> None:

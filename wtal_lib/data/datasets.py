@@ -77,7 +77,7 @@ class Dataset:
     parts: Mapping[str, str] = field(default_factory=dict)
     "beginnings of video names that tell train or test, whatever a layout calls it"
     aliases: Mapping[str, str] = field(default_factory=dict)
-    "class names of other releases, and the official one of each"
+    "class names of other releases, THUMOS14's numbers among UCF101's classes, and the official name of each"
     within: str = ""
     "a larger dataset, whose annotations are cut to these classes"
     like: str = ""

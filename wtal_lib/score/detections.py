@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import reprlib
 import warnings
 from collections.abc import Iterable, Sequence
@@ -28,11 +29,15 @@ def read_detections(path: str | Path, annotations: Annotations) -> Detections:
     """The detections of a file, in the names of ``annotations``; names it does not know are kept as they are.
 
     The file is json (``.gz`` too) in ActivityNet's result format, or a table of columns (video, label, score, start,
-    end) as json, csv or pickle. Videos may also be named by their YouTube id and with ActivityNet's ``v_`` before it.
-    Classes are recognised in any case and spacing, corrected spelling included, or as a number: an index into the class
-    list, from 0 or from 1 as the ground truth fits, with a warning. ``classes`` are those of the annotations, then
-    unknown ones. Raises FileNotFoundError: there is no such file; ValueError: not such a file, or a score or a segment
-    that :func:`checked` refuses.
+    end) as json, csv or pickle, or without names of columns as THUMOS14's own evaluation takes it. Videos may also be
+    named by their YouTube id and with ActivityNet's ``v_`` before it. Classes are recognised in any case and spacing,
+    corrected spelling included, or as a number: THUMOS14's official one (7 is BaseballPitch), where one of them is
+    greater than the number of classes, else an index into the class list, from 0 or from 1 as the ground truth fits,
+    with a warning. ``classes`` are those of the annotations, then unknown ones.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not such a file, or a score or a segment that :func:`checked` refuses.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -87,7 +92,11 @@ def _content(path: Path) -> Any:
             text = read_text(path)
             parts = separator(text)
             decimal = "," if parts == ";" and "," in text else "."
-            return pd.read_csv(io.StringIO(text), sep=parts, decimal=decimal, engine="python").to_dict("list")
+            head = re.split(parts, text.partition("\n")[0].strip())
+            named = any(str(one).strip().lower() in (key.lower() for key in KEYS["video"]) for one in head)
+            names = None if named or len(head) != len(OFFICIAL) else OFFICIAL
+            table = pd.read_csv(io.StringIO(text), sep=parts, decimal=decimal, engine="python", names=names)
+            return table.to_dict("list")
     if path.suffix == ".gz":  # as sweeps keep them
         with readable(path, EXPECTED, REMEDY), gzip.open(path) as file:
             return json.load(file)
@@ -97,6 +106,8 @@ def _content(path: Path) -> Any:
     return read_json(path, EXPECTED, REMEDY)
 
 
+OFFICIAL = ("video", "start", "stop", "label", "score")
+"columns of a table without a line of names: those of THUMOS14's own evaluation"
 WRAPPERS = ("results", "detections", "predictions")
 "keys under which a file holds its detections"
 
