@@ -142,6 +142,21 @@ def test_tables_of_features_are_told_by_their_separator(tmp_path: Path, separato
         np.testing.assert_allclose(array, ROWS[name], rtol=1e-6)
 
 
+@pytest.mark.parametrize("held", [lambda t: t, lambda t: {"features": t.bfloat16(), "fps": 25.0}])
+def test_saved_tensors_are_read_and_run_no_code(tmp_path: Path, held: Callable[[Any], Any]) -> None:
+    import torch
+
+    folder = tmp_path / "thumos14/i3d"
+    folder.mkdir(parents=True)
+    for name, array in ROWS.items():
+        torch.save(held(torch.from_numpy(array.astype(np.float32))), folder / f"{name}.pt")
+    for name, array in pack_of(tmp_path).items():
+        np.testing.assert_allclose(array, ROWS[name], rtol=1e-2)
+    torch.save({"features": Path("anything")}, folder / f"{next(iter(ROWS))}.pt")
+    with pytest.raises(ValueError, match=r"\.pt"):
+        pack_of(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [

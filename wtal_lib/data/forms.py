@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from wtal_lib.data.archives import INSIDE, NAMES, arrays, read
 from wtal_lib.data.files import header, read_array, read_objects, read_text, readable, separator
 from wtal_lib.data.unpickle import unpickle_value
 
-SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".csv", ".pkl", ".pickle")
+SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".csv", ".pkl", ".pickle", ".pt", ".pth")
 "endings of files that may hold features"
 EXPECTED = "a float array (snippets, width)"
 REMEDY = "fetch it again, or remove it: `wtal check` lists every file that cannot be used"
@@ -118,6 +119,8 @@ def read_form(path: Path) -> np.ndarray:
             held = {name: read(path, name) for name in arrays(path)}
         elif suffix == ".csv":
             held = _table(read_text(path))
+        elif suffix in (".pt", ".pth"):
+            held = _tensors(path)
         else:
             with open(path, "rb") as file:
                 held = unpickle_value(file)
@@ -125,6 +128,19 @@ def read_form(path: Path) -> np.ndarray:
         if array.dtype.kind != "f":
             raise ValueError(f"it holds {array.dtype}")
         return array.reshape(_few(array.shape))
+
+
+def _tensors(path: Path) -> Any:
+    """What `torch.save` wrote, tensors as arrays; nothing but tensors and plain containers is read."""
+    import torch  # here: few packs are tensors, and it takes longer to import than all else
+
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        raise ValueError("it is no file of tensors and plain containers alone") from error
+    if isinstance(held, dict):
+        return {name: one.float().numpy() if torch.is_tensor(one) else one for name, one in held.items()}
+    return held.float().numpy() if torch.is_tensor(held) else held
 
 
 def _one(held: Any) -> np.ndarray:
