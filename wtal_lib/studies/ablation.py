@@ -186,9 +186,10 @@ def threshold_pairs(rows: Sequence[Row]) -> pd.DataFrame:
 
 def brief(dataset: str, profile: str, seed: int) -> Config:
     """The full method with few updates, short enough for a notebook: to look at, not to measure."""
-    warmup, period, rounds = {"ci": (60, 15, 2), "quick": (200, 75, 2), "full": (100, 25, 2)}[profile]
-    fields = {"schedule__warmup": warmup, "schedule__period": period, "schedule__rounds": rounds}
-    return preset("full", dataset, profile, seed, **fields)
+    whole = preset("full", dataset, profile, seed)
+    known = {"ci": (60, 15, 2), "quick": (whole.schedule.warmup, 75, 2), "full": (100, 25, 2)}
+    warmup, period, rounds = known[profile]
+    return replaced(whole, schedule__warmup=warmup, schedule__period=period, schedule__rounds=rounds)
 
 
 def held_out(dataset: str, profile: str, seed: int, *, wide: bool = False) -> list[Row]:
