@@ -85,6 +85,7 @@ def build(results: Path, root: Path | None = None) -> Path:
     root, out = root or project_root(), results.resolve() / "book"
     notebooks, found = root / "notebooks", gallery.studies(results, tuple(gallery.SOURCES))
     if out.parent == root / "results":
+        gallery.write(results, notebooks)
         overview.update(root)
     shutil.rmtree(out, ignore_errors=True)
     (out / "figures").mkdir(parents=True)
