@@ -14,6 +14,7 @@ import faulty
 import nbformat
 import pytest
 
+from wtal_lib.cli import main
 from wtal_lib.runs.records import read_record, sha256
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,6 +68,22 @@ def test_it_runs_from_the_root_on_thumos14(name: str, tmp_path: Path) -> None:
     done = papermill(name, tmp_path / "out.ipynb", dataset="thumos14", **data)
     assert done.returncode == 0, done.stderr[-3000:]
     assert_whole(tmp_path / "out.ipynb", "thumos14", name)
+
+
+def test_somebody_s_own_dataset_goes_all_the_way(tmp_path: Path, shared_data: Path) -> None:
+    script = shared_data.parent / "cases/make.py"
+    subprocess.run([sys.executable, script, tmp_path, "own_dataset"], check=True, capture_output=True)
+    own = str(tmp_path / "own_dataset/kitchen/kitchen.json")
+    assert main(["check", own]) == 0
+    for source in ("simulated", "real"):
+        out = tmp_path / source
+        given = ["--dataset", own, "--profile", "ci", "--source", source, "--out", str(out)]
+        assert main(["run", *given, "--set", "schedule.warmup=2", "--set", "schedule.rounds=1"]) == 0
+        assert main(["score", str(out / "detections.json"), "--annotations", own]) == 0
+    for name in BOTH:
+        done = papermill(name, tmp_path / "out.ipynb", dataset=own)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert list(tmp_path.glob(f"results/*/kitchen/{name}/record.json"))
 
 
 @pytest.mark.parametrize("name", [name for name in NOTEBOOKS if name in BOTH])
