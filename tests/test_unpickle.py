@@ -88,23 +88,13 @@ def test_streamed_arrays_are_replaced_and_freed(tmp_path: Path) -> None:
         assert peak < 5 * shared.nbytes, "one array at a time, however it was pickled"
 
 
-class Hostile:
-    """Pickles as a call."""
-
-    def __init__(self, call: Any, *arguments: Any) -> None:
-        self.reduced = (call, arguments)
-
-    def __reduce__(self) -> Any:
-        return self.reduced
-
-
 @pytest.mark.parametrize("protocol", [2, 3, 4])
 def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path: Path, protocol: int) -> None:
     flag = tmp_path / "ran"
     for call in (
-        Hostile(os.system, f"touch {flag}"),
-        Hostile(eval, f"open({str(flag)!r}, 'w')"),
-        Hostile(np.save, flag, 1),
+        made.Hostile(os.system, f"touch {flag}"),
+        made.Hostile(eval, f"open({str(flag)!r}, 'w')"),
+        made.Hostile(np.save, flag, 1),
     ):
         made.save_objects(tmp_path / "evil.npy", [call], protocol)
         with pytest.raises(

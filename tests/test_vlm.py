@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 
+import made
 import numpy as np
 import pytest
 import safetensors.torch
@@ -212,20 +213,10 @@ def test_a_checkpoint_file_is_read_and_one_that_would_run_code_is_not(tmp_path) 
     safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"other\.safetensors does not hold weights of tiny-local"):
         vlm.load("tiny-local", str(tmp_path / "other.safetensors"))
-    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Touch(str(tmp_path / "touched"))))
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(made.Hostile(open, str(tmp_path / "touched"), "w")))
     with pytest.raises(ValueError, match=r"evil\.pt is not a plain state dict and is not opened"):
         vlm.load("tiny-local", str(tmp_path / "evil.pt"))
     assert not (tmp_path / "touched").exists()
-
-
-class Touch:
-    """Creates a file when it is unpickled."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return open, (self.path, "w")
 
 
 def test_unknown_names_are_refused_with_the_nearest_and_a_missing_file_as_such() -> None:

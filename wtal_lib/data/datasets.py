@@ -77,7 +77,9 @@ class Dataset:
     parts: Mapping[str, str] = field(default_factory=dict)
     "beginnings of video names that tell train or test, whatever a layout calls it"
     aliases: Mapping[str, str] = field(default_factory=dict)
-    "class names of other releases, THUMOS14's numbers among UCF101's classes, and the official name of each"
+    "class names of other releases, and the official one of each"
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    "numbers by which its own evaluation names classes in detections: THUMOS14's among the 101 of UCF101"
     within: str = ""
     "a larger dataset, whose annotations are cut to these classes"
     like: str = ""

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import tempfile
 import tokenize
 from collections.abc import Callable, Iterator
@@ -119,6 +120,12 @@ def separator(text: str) -> str:
     """What separates the columns of a table: semicolon or tab where its first line has one, else comma, else blanks."""
     first = text.partition("\n")[0]
     return next((one for one in (";", "\t", ",") if one in first), r"\s+")
+
+
+def opening(text: str) -> tuple[str, str, list[str]]:
+    """What separates the columns of a table, its decimal sign, and the fields of its first line."""
+    parts = separator(text)
+    return parts, "," if parts == ";" and "," in text else ".", re.split(parts, text.partition("\n")[0].strip())
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from wtal_lib.data.archives import INSIDE, NAMES, arrays, read
-from wtal_lib.data.files import header, read_array, read_objects, read_text, readable, separator
+from wtal_lib.data.files import header, opening, read_array, read_objects, read_text, readable
 from wtal_lib.data.unpickle import unpickle_value
 
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".csv", ".pkl", ".pickle", ".pt", ".pth")
@@ -167,13 +166,11 @@ def _table(text: str) -> np.ndarray:
     """Numbers of a csv table, with or without a line of names."""
     import pandas as pd  # here: few files are tables, and it takes longer to import than all else
 
-    parts = separator(text)
-    first = re.split(parts, text.partition("\n")[0].strip())
+    parts, decimal, first = opening(text)
     try:
         names = list(map(float, first)) == list(range(len(first)))
     except ValueError:
         names = True
-    decimal = "," if parts == ";" and "," in text else "."
     table = pd.read_csv(io.StringIO(text), sep=parts, header=0 if names else None, decimal=decimal)
     if names and first[0].strip('" ').lower() in INDEX and (table.iloc[:, 0] == np.arange(len(table))).all():
         table = table.iloc[:, 1:]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from wtal_lib.extensions import is_own
-from wtal_lib.settings import Positive, PositiveInt, Share, check
+from wtal_lib.settings import Positive, PositiveInt, Share, check, to_dict
 
 FUSIONS, RULES = ("sum", "mean", "product", "max"), ("thresholds",)
 "built-in names of ``fusion`` and ``pseudo_labels.rule``"
@@ -197,4 +197,13 @@ class Config:
 
 
 NEUTRAL = {("localize", "smoothing"): 0.0}
-"Fields younger than ``METHOD``, and the value at which nothing changes: finished runs from before keep their names"
+"Fields younger than ``METHOD``, and the value at which nothing changes: runs from before keep their names"
+
+
+def distinct(config: Config) -> dict[str, Any]:
+    """The fields by which runs are told apart, as plain values: all but those at the value of :data:`NEUTRAL`."""
+    values = to_dict(config)
+    for (part, name), same in NEUTRAL.items():
+        if values[part][name] == same:
+            del values[part][name]
+    return values

@@ -10,7 +10,7 @@ DATASET_FIELDS: dict[str, dict[str, object]] = {
     "thumos14": {},
     # Few, long instances, more of each video is action (CO2-Net, DELU: T/5), thousands of videos. Sequences are
     # smoothed over the length of a short instance, as the field's 50 to 100 snippets a video do. On development
-    # worlds the lowest tenth of CBP's range is background in 8 or 9 of 10 snippets, what lies below 0.4 in 4 to 7.
+    # worlds the lowest tenth of CBP's range is background in 7 to 9 of 10 snippets, what lies below 0.4 in 5 to 7.
     "activitynet12": {
         "training__snippets": 160, "training__pool": 0.2, "schedule__warmup": 500, "losses__distill": 4.0,
         "localize__class_threshold": 0.1, "localize__smoothing": 20.0,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import re
 import reprlib
 import warnings
 from collections.abc import Iterable, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.database import KEYS, first
 from wtal_lib.data.datasets import get_dataset, letters
-from wtal_lib.data.files import UnreadableError, read_json, read_text, readable, replacing, separator
+from wtal_lib.data.files import UnreadableError, opening, read_json, read_text, readable, replacing
 from wtal_lib.data.segments import Detections
 from wtal_lib.data.unpickle import unpickle_value
 
@@ -90,11 +89,9 @@ def _content(path: Path) -> Any:
             import pandas as pd  # here: few files are tables, and it takes longer to import than all else
 
             text = read_text(path)
-            parts = separator(text)
-            decimal = "," if parts == ";" and "," in text else "."
-            head = re.split(parts, text.partition("\n")[0].strip())
-            named = any(str(one).strip().lower() in (key.lower() for key in KEYS["video"]) for one in head)
-            names = None if named or len(head) != len(OFFICIAL) else OFFICIAL
+            parts, decimal, first_line = opening(text)
+            named = {one.strip().lower() for one in first_line} & {key.lower() for key in KEYS["video"]}
+            names = None if named or len(first_line) != len(OFFICIAL) else OFFICIAL
             table = pd.read_csv(io.StringIO(text), sep=parts, decimal=decimal, engine="python", names=names)
             return table.to_dict("list")
     if path.suffix == ".gz":  # as sweeps keep them
@@ -192,7 +189,7 @@ def _label_indices(
         if text in numbers:
             found.append(numbers[text] - base)
             continue
-        name = letters(known.official(text) or text) or text
+        name = letters(known.numbers.get(text) or known.official(text) or text) or text
         found.append(index.setdefault(name, len(classes)))
         if found[-1] == len(classes):
             classes.append(text)
