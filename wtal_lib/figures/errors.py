@@ -76,7 +76,7 @@ def class_ap(
     ax.axhline(0.5, color="0.5", lw=0.8)
     ax.get_yticklabels()[0].set_fontweight("bold")
     ax.set(xlabel="average precision (%)", xlim=(0, 100))
-    ax.legend(title="tIoU", loc="lower right", reverse=True)
+    ax.legend(title="tIoU", loc="lower right", bbox_to_anchor=(1, 0.04), reverse=True)  # above a stamp at the edge
     return ax
 
 
