@@ -119,7 +119,7 @@ def test_finished_videos_are_skipped_and_new_classes_need_no_new_frames(tmp_path
     assert (out / "features" / "long.npy").stat().st_mtime_ns == before
     assert json.loads((out / "meta.json").read_text())["classes"] == ["diving"]
     assert np.load(out / "text.npy").shape == (1, 32)
-    assert seen == ["[1/1] short: 3 snippets"]
+    assert seen == ["0 of 1 videos", "1 of 1 videos, short: 3 snippets"]
 
 
 def test_a_bad_video_is_reported_and_the_others_go_on(tmp_path, model, films) -> None:
@@ -202,7 +202,7 @@ def test_the_command_extracts_and_localizes_any_classes(tmp_path, films, capsys)
     pack, found = tmp_path / "pack", tmp_path / "found.json"
     assert cli.main([*command(tmp_path, films[0].parent, "--out", pack, "--classes", names), "--batch", "4"]) == 0
     output = capsys.readouterr().out
-    assert "[1/2] long: 9 snippets" in output
+    assert "1 of 2 videos, long: 9 snippets" in output
     assert "random weights: the features mean nothing" in output
     assert cli.main(["localize", str(pack), "--out", str(found)]) == 0
     results = json.loads(found.read_text())["results"]

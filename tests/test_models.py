@@ -127,6 +127,27 @@ def test_convolution_equals_conv1d():
     assert torch.allclose(layer(x), expected, atol=1e-5)
 
 
+def test_convolution_rounds_its_input_as_a_linear_layer_of_three_rows_does():
+    layer, x = Convolution(6, 5), features()
+    rows = torch.cat([functional.pad(x, (0, 0, 1, 0))[:, :-1], x, functional.pad(x, (0, 0, 0, 1))[:, 1:]], dim=2)
+    with torch.autocast("cpu", torch.bfloat16):
+        seen, expected = layer(x), functional.linear(rows, layer.weight, layer.bias)
+    assert seen.dtype == torch.bfloat16
+    assert torch.equal(seen, expected)
+
+
+def test_moments_that_cannot_be_written_are_no_cause_for_a_warning(recwarn):
+    torch.set_warn_always(True)
+    try:
+        moments = np.zeros(6), np.ones(6)
+        for moment in moments:
+            moment.flags.writeable = False  # as those of a pack that lies on disk are
+        VlpBranch(moments, Rows(torch.eye(4, 6)), 20.0, Branch(hidden=8))
+    finally:
+        torch.set_warn_always(False)
+    assert not list(recwarn)
+
+
 def test_an_untrained_vlp_branch_ranks_classes_as_vanilla_vlp_up_to_a_constant_per_class():
     branch, text = vlp()
     z, mask = nn.functional.normalize(features(), dim=2), torch.ones(2, 9, dtype=torch.bool)

@@ -169,6 +169,9 @@ def test_a_notebook_is_committed_without_outputs_and_for_any_python(path: Path) 
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
         assert set(cell.metadata) <= {"tags"}
+        if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
+            folded = cell.metadata.get("tags") == ["hide-input"]  # by Jupyter Book and its like
+            assert folded == bool(re.search(r"study\.(figure|table)\(", cell.source)), cell.source
 
 
 @each_notebook

@@ -1,3 +1,8 @@
 """Weakly-supervised temporal action localization with two pre-trainings that teach each other (after CVPR 2023)."""
 
+import os
+
+# Read by PyTorch at its first allocation: a batch of full width is tens of MB, and half of a step went to page faults.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
 __version__ = "0.1.0"

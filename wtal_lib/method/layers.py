@@ -41,7 +41,7 @@ class Standardise(nn.Module):
 
     def __init__(self, moments: Moments) -> None:
         super().__init__()
-        mean, deviation = (torch.from_numpy(moment).float() for moment in moments)
+        mean, deviation = (torch.tensor(moment, dtype=torch.float32) for moment in moments)
         least = 1e-3 * deviation.mean().clamp(min=1e-12)
         self.register_buffer("mean", mean.clone())
         self.register_buffer("scale", torch.where(deviation > least, 1 / deviation.clamp(min=least), 0.0))
@@ -81,6 +81,8 @@ class Convolution(nn.Linear):
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t h"]:
         """``W0 x[t-1] + W1 x[t] + W2 x[t+1] + bias``, zeros beyond both ends."""
+        if torch.is_autocast_enabled(x.device.type):  # before the rows are copied thrice, not after
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         around = functional.pad(x, (0, 0, 1, 1))
         return super().forward(torch.cat([around[:, :-2], x, around[:, 2:]], dim=2))
 

@@ -91,9 +91,9 @@ def fill_packs(
     """Extract the features of ``videos`` into packs, each video decoded once for all of them.
 
     ``workers`` videos are decoded at once, ``batch`` snippets go through a backbone together. Finished videos are
-    skipped, pack by pack; a video that cannot be read is one of the ``problems``. ``say`` gets a line after each, with
-    the time to go. Raises ValueError for another origin than that of a pack and for names given twice, OSError for a
-    full disk.
+    skipped, pack by pack; a video that cannot be read is one of the ``problems``. ``say`` gets a line at first and
+    after each, with the time to go. Raises ValueError for another origin than that of a pack and for names given twice,
+    OSError for a full disk.
     """
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     metas = [_meta(target.backbone, grid) | {"versions": versions} for target in targets]
@@ -104,6 +104,7 @@ def fill_packs(
     result = Extraction(skipped=[video.stem for video, missing in wanted.items() if not missing])
     size = {video: video.stat().st_size for video, missing in wanted.items() if missing}
     began, done = time.monotonic(), 0
+    say(f"0 of {len(size)} videos")
     rows: defaultdict[Path, list[list[Tensor]]] = defaultdict(list)
 
     def finish(video: Path, item: dict[str, Any] | Exception) -> str:
@@ -136,7 +137,8 @@ def fill_packs(
                 what, done = finish(video, item), done + size[video]
                 left = (time.monotonic() - began) * (sum(size.values()) - done) / max(1, done)
                 count = len(result.written.keys() | result.problems.keys())
-                say(f"[{count}/{len(size)}] {video.stem}: {what}" + (f", {duration(left)} left" if left else ""))
+                what += f", {duration(left)} left" if left else ""
+                say(f"{count} of {len(size)} videos, {video.stem}: {what}")
     except torch.cuda.OutOfMemoryError as error:
         raise ValueError(f"{batch} snippets at once do not fit into the GPU's memory; choose fewer") from error
     except OSError as error:
