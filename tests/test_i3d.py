@@ -128,7 +128,7 @@ def test_files_that_are_no_weights_of_this_stream_are_one_error_each(tmp_path: P
         (
             {**state, "a": made.Hostile(print, "code of a stranger runs")},
             "rgb",
-            "its pickle wants to run builtins.print|__builtin__.print",
+            "it is no file of tensors and plain containers alone",
         ),
         ({"state_dict": 3}, "rgb", "it holds int state_dict"),
     ):
@@ -143,7 +143,7 @@ def test_files_that_are_no_weights_of_this_stream_are_one_error_each(tmp_path: P
             i3d.load(str(path))
     torch.save(state, path, _use_new_zipfile_serialization=False)
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(ValueError, match="it ends early"):
+    with pytest.raises(ValueError, match="or is cut off"):
         i3d.load(str(path))
     with pytest.raises(FileNotFoundError, match=r"no file of I3D weights: .*; `wtal weights i3d` fetches"):
         i3d.load(str(tmp_path / "none.pt"))
@@ -158,7 +158,7 @@ def test_dictionaries_that_contain_themselves_are_refused(tmp_path: Path) -> Non
         wide = {str(i): wide for i in range(40)}
     for one in (table, wide):
         (tmp_path / "x").write_bytes(pickle.dumps(one))
-        with pytest.raises(ValueError, match="nested too deeply, or hold the same parts over and over"):
+        with pytest.raises(ValueError, match=r"contain themselves|the same parts over and over"):
             read_tensors(tmp_path / "x", "")
 
 

@@ -129,6 +129,35 @@ def test_anew_computes_again_what_was_finished(tmp_path: Path) -> None:
     assert first["checksum"] != again["checksum"]
 
 
+def test_a_lasting_store_keeps_warm_ups_for_the_next_sweep_until_it_is_tidied(tmp_path: Path) -> None:
+    place = replace(store_in(tmp_path), lasting=True)
+    sweep.sweep([task(), task(name="late_fusion")], place, workers=1)
+    (warmup,) = place.cache.glob("warmup-*/last.safetensors")
+    before = warmup.stat().st_mtime_ns
+    (there,) = sweep.sweep([task(name="joint")], place, workers=1)
+    assert warmup.stat().st_mtime_ns == before
+    place.tidy()
+    assert not list(place.cache.glob("warmup-*"))
+    (alone,) = sweep.sweep([task(name="joint")], store_in(tmp_path / "other"), workers=1)
+    assert plain(there) == plain(alone)
+    assert not list((tmp_path / "other/cache").glob("warmup-*"))
+
+
+def test_workers_begin_with_different_warm_ups_and_stay_with_their_data(tmp_path: Path) -> None:
+    data = open_data(SPEC)
+    tasks = [replace(task(name=name), spec=replace(SPEC, world=w)) for w in (1, 2, 3) for name in ("full", "joint")]
+    jobs = [sweep._job(one, replace(data, world=None), store_in(tmp_path), "cpu") for one in tasks]
+    jobs = [replace(one, warmup=f"warmup-{one.task.spec.world}") for one in jobs]  # as the worlds' own data would say
+
+    def worlds(workers: int | None) -> list[int]:
+        return [one.task.spec.world for one in sweep._in_turn(jobs, workers)]
+
+    assert worlds(1) == [1, 1, 2, 2, 3, 3]
+    assert worlds(2) == [1, 2, 1, 2, 3, 3]
+    assert worlds(0) == [1, 2, 3, 1, 2, 3], "on a cluster"
+    assert sweep._in_turn([], 2) == []
+
+
 def job(place: Path, **where: Any) -> sweep._Job:
     found = sweep._job(task(), open_data(SPEC), store_in(place), "cpu")
     return replace(found, task=replace(found.task, spec=replace(SPEC, **where)))

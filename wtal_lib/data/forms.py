@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from wtal_lib.data.archives import INSIDE, NAMES, arrays, read
 from wtal_lib.data.files import header, opening, read_array, read_objects, read_text, readable
+from wtal_lib.data.tensors import read_saved
 from wtal_lib.data.unpickle import unpickle_value
 
 SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".csv", ".pkl", ".pickle", ".pt", ".pth")
@@ -119,7 +119,7 @@ def read_form(path: Path) -> np.ndarray:
         elif suffix == ".csv":
             held = _table(read_text(path))
         elif suffix in (".pt", ".pth"):
-            held = _tensors(path)
+            held = read_saved(path)
         else:
             with open(path, "rb") as file:
                 held = unpickle_value(file)
@@ -127,19 +127,6 @@ def read_form(path: Path) -> np.ndarray:
         if array.dtype.kind != "f":
             raise ValueError(f"it holds {array.dtype}")
         return array.reshape(_few(array.shape))
-
-
-def _tensors(path: Path) -> Any:
-    """What `torch.save` wrote, tensors as arrays; nothing but tensors and plain containers is read."""
-    import torch  # here: few packs are tensors, and it takes longer to import than all else
-
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise ValueError("it is no file of tensors and plain containers alone") from error
-    if isinstance(held, dict):
-        return {name: one.float().numpy() if torch.is_tensor(one) else one for name, one in held.items()}
-    return held.float().numpy() if torch.is_tensor(held) else held
 
 
 def _one(held: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pickletools import genops
@@ -20,10 +20,8 @@ import numpy as np
 
 MAX_OPERATIONS = 2_000_000
 "pickle opcodes carried out before a file is refused; the largest community pack takes about 100 thousand"
-MAX_DEPTH = 4
-"containers inside containers that a row may hold; community packs need two"
-MAX_TENSORS = 100_000
-"arrays and dictionaries in a dictionary; I3D has 300"
+MAX_DEPTH = 8
+"containers inside containers; community packs need two, the weights of I3D six"
 LONG = 1024
 "length from which a string is taken out of the pickle's memo once an array has it"
 SMALL = 1 << 24
@@ -42,16 +40,20 @@ def unpickle(file: BinaryIO, on_array: OnArray | None = None) -> list[Any]:
     array = _run(file.read() if size < SMALL else file, on_array)
     if not isinstance(array, _Array) or not isinstance(array.value, list):
         raise ValueError("its pickle holds no object array")
-    return _plain(array, size)
+    return bounded(array, size)
 
 
 def unpickle_value(file: BinaryIO) -> Any:
     """What any pickle of arrays, numbers, text, lists and dictionaries holds; errors as of :func:`unpickle`."""
-    return _plain(_run(file.read(), None), os.fstat(file.fileno()).st_size)
+    return bounded(_run(file.read(), None), os.fstat(file.fileno()).st_size)
 
 
-def _plain(whole: Any, size: int) -> Any:
-    """``whole`` with its arrays unwrapped and its tuples as lists; shared parts become copies."""
+def bounded(whole: Any, size: int) -> Any:
+    """``whole`` of a file of ``size`` bytes with its tuples as lists; shared parts become copies.
+
+    Raises:
+        ValueError: it contains itself, is nested more than :data:`MAX_DEPTH` deep, or repeats its parts without end.
+    """
     left = [size]
 
     def plain(value: Any, depth: int = 0) -> Any:
@@ -72,27 +74,6 @@ def _plain(whole: Any, size: int) -> Any:
         return [item if type(item) in _LEAVES else plain(item, depth + 1) for item in value]
 
     return plain(whole)
-
-
-def unpickle_table(
-    file: bytes | BinaryIO, stand_ins: Mapping[str, Callable[..., Any]] | None = None, load: Callable[[Any], Any] = repr
-) -> Any:
-    """The dictionary pickled at the file's position, dictionaries and arrays in it; or what else stands there.
-
-    ``stand_ins`` are called for further names, ``load`` for persistent ids; errors as of :func:`unpickle`.
-    """
-    left = [MAX_TENSORS]
-
-    def plain(value: Any, depth: int = 0) -> Any:
-        left[0] -= 1
-        if depth > 2 * MAX_DEPTH or left[0] < 0:
-            raise ValueError("its dictionaries are nested too deeply, or hold the same parts over and over")
-        if isinstance(value, dict):
-            keys = (key.decode() if isinstance(key, bytes) else str(key) for key in value)
-            return dict(zip(keys, (plain(item, depth + 1) for item in value.values()), strict=True))
-        return value.value if isinstance(value, _Array) else value
-
-    return plain(_run(file, None, {**_STAND_INS, **(stand_ins or {}), "": load}))
 
 
 @dataclass
@@ -171,10 +152,8 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _LEAVES = {float, int, str, bytes, bool, type(None)}
 
 
-def _run(
-    source: bytes | BinaryIO, on_array: OnArray | None, known: Mapping[str, Callable[..., Any]] = _STAND_INS
-) -> Any:
-    """What a pickle holds: a machine that knows the opcodes numpy writes; dictionaries where ``known`` has a "" ."""
+def _run(source: bytes | BinaryIO, on_array: OnArray | None) -> Any:
+    """What a pickle holds: a machine that knows the opcodes numpy writes."""
     stack: list[Any] = []
     marks: list[list[Any]] = []
     memo: dict[int, Any] = {}
@@ -216,7 +195,7 @@ def _run(
         elif name == "STOP":
             return stack.pop()
         elif name not in ("PROTO", "FRAME"):
-            _construct(stack, name, argument, on_array, known)
+            _construct(stack, name, argument, on_array)
         value = argument = None  # frees the bytes of an array before the next one is read
     raise ValueError(f"its pickle takes more than {MAX_OPERATIONS} steps")
 
@@ -228,17 +207,13 @@ def _key(value: Any) -> Any:
     return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
-def _construct(
-    stack: list[Any], opcode: str, argument: Any, on_array: OnArray | None, known: Mapping[str, Any]
-) -> None:
+def _construct(stack: list[Any], opcode: str, argument: Any, on_array: OnArray | None) -> None:
     """Carry out an opcode that makes arrays."""
     if opcode in ("GLOBAL", "STACK_GLOBAL"):
         name = argument or " ".join(reversed([stack.pop(), stack.pop()]))
-        if name not in known or not name:
+        if name not in _STAND_INS:
             raise ValueError(f"its pickle wants to run {name.replace(' ', '.'):.120}, which no array needs")
-        stack.append(known[name])
-    elif opcode == "BINPERSID" and "" in known:
-        stack.append(known[""](stack.pop()))
+        stack.append(_STAND_INS[name])
     elif opcode == "REDUCE":
         arguments, call = stack.pop(), stack.pop()
         if not callable(call):
@@ -246,8 +221,6 @@ def _construct(
         stack.append(call(*arguments))
     elif opcode == "BUILD":
         state, target = stack.pop(), stack[-1]
-        if isinstance(target, dict):  # attributes of an ordered dictionary
-            return
         if not isinstance(target, (_Array, _Dtype)):
             raise ValueError("its pickle fills what is no new array")
         target.build(state, on_array)

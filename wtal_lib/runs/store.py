@@ -45,12 +45,20 @@ class Store:
     "results/SOURCE/DATASET/runs: IDENTITY.json of every finished run"
     cache: Path
     "cache/runs/SOURCE/DATASET: a folder IDENTITY of every run that is not finished, or of which more is kept"
+    lasting: bool = False
+    "whether the warm-ups that runs of a sweep share stay for the sweeps to come, until :meth:`tidy`"
 
     @classmethod
     def below(cls, results: Path | None, source: str, dataset: str) -> Store:
         """The store of a dataset and source in a folder of results, default the project's ``results/``."""
         results = results or project_root() / "results"
         return cls(results / source / dataset / "runs", cache_root() / "runs" / source / dataset)
+
+    def tidy(self, pattern: str = f"{WARMUP}*") -> None:
+        """Remove warm-ups, unless another sweep uses them."""
+        for shared in self.cache.glob(pattern):
+            with suppress(Timeout), alone(shared, wait=False):
+                shutil.rmtree(shared, ignore_errors=True)
 
     def places(self, identity: str) -> list[Path]:
         """Where a run's record may lie: among the results, and in the run's folder in the cache."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import itertools
-import shutil
+import os
 import socket
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -16,7 +17,6 @@ from typing import Any
 
 import torch
 import yaml
-from filelock import Timeout
 
 from wtal_lib import extensions
 from wtal_lib.data.annotations import data_root
@@ -100,7 +100,7 @@ def sweep(
             curve, keep = curve or one.task.curve, (*dict.fromkeys((*one.task.keep, *keep)),)
         jobs[job.identity] = replace(job, task=replace(job.task, curve=curve, keep=keep))
     known = {} if anew else {name: record for name, job in jobs.items() if (record := _known(job, retry)) is not None}
-    todo = [job for name, job in jobs.items() if name not in known]
+    todo = _in_turn([job for name, job in jobs.items() if name not in known], 0 if scheduler else workers)
     if todo:
         records.require_writable(place.records)
         records.require_writable(place.cache, "set WTAL_CACHE to another folder")
@@ -118,18 +118,29 @@ def sweep(
     with closing(completed(_compute, todo, **options)) as arriving:
         for i, result in arriving:
             known[todo[i].identity] = _failed(todo[i], result) if isinstance(result, Failure) else result
-    for shared in {place.cache / job.warmup for job in named}:
-        if shared.exists():
-            with suppress(Timeout), store.alone(shared, wait=False):  # unless another sweep uses it
-                shutil.rmtree(shared)
+    for warmup in () if place.lasting else {job.warmup for job in named}:
+        place.tidy(warmup)
     return [known[job.identity] for job in named]
+
+
+def _in_turn(jobs: Sequence[_Job], workers: int | None) -> list[_Job]:
+    """Jobs in an order in which those that begin at once share neither their warm-up nor, if there are many, data.
+
+    As many data sets as there are ``workers`` (0: any number) are worked on at once, so that each stays open in one.
+    """
+    specs, begun, turns = list(dict.fromkeys(job.task.spec for job in jobs)), Counter[str](), []
+    at_once = workers or (len(specs) if workers == 0 else os.cpu_count()) or 1
+    for job in jobs:
+        turns.append((specs.index(job.task.spec) // at_once, begun[job.warmup]))
+        begun[job.warmup] += 1
+    return [jobs[i] for i in sorted(range(len(jobs)), key=turns.__getitem__)]
 
 
 def _job(task: Task, data: Data, place: store.Store, device: str) -> _Job:
     config, device = resolved(task.config, device)
     root = data_root(task.spec.root or None).resolve()  # the same in another working directory
     task = replace(task, config=config, spec=replace(task.spec, root=str(root) if root.is_dir() else ""))
-    place = store.Store(place.records.absolute(), place.cache.absolute())
+    place = replace(place, records=place.records.absolute(), cache=place.cache.absolute())
     name, shared = identity(config, data, device), warmup_name(config, data, device)
     return _Job(task, device, name, data.fingerprint, place, shared, contracts.marks(config).get("extensions", {}))
 

@@ -15,7 +15,7 @@ import random
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -76,7 +76,7 @@ class Study(Data):
     @property
     def runs(self) -> Store:
         """The store of the runs that all notebooks on these data and `wtal sweep` share."""
-        return Store.below(self.folder.parents[2], self.place, self.dataset)
+        return replace(Store.below(self.folder.parents[2], self.place, self.dataset), lasting=True)
 
     def simulated_parts(self, rests_on: RestsOn = "features") -> str:
         """What is simulated in a result; empty when nothing is."""
@@ -175,6 +175,7 @@ class Study(Data):
         for name in (name for name in stale if re.fullmatch(r"\w+\.(png|svg|csv|md|py)", name)):
             (self.folder / name).unlink(missing_ok=True)
         gallery.write(self.folder.parents[2], self.root / "notebooks")
+        self.runs.tidy()
         against = [f"; does not hold on these data: {claim}" for claim, holds in self.claims.items() if not holds]
         said = (
             f"{sum(self.claims.values())} of {len(self.claims)} claims hold; {len(self.files)} files and record.json in"
