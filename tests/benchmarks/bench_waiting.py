@@ -1,6 +1,6 @@
 """A B + F pair of updates beside a process that never rests, by how threads wait for each other.
 
-``python tests/benchmarks/bench_waiting.py [PROFILE]``, by default ``full``: 16 x 320 x 2048. Every way runs in a
+``python tests/benchmarks/bench_waiting.py [PROFILE]``, by default ``full``: 10 x 160 x 2048. Every way runs in a
 process of its own, since OpenMP reads its settings when it is loaded. Seconds of wall clock and of processor a pair;
 ways take turns, so that what else the machine does meets them alike. The ratio is to one thread alone.
 """
@@ -30,7 +30,7 @@ def child(threads: int, profile: str) -> None:
     from wtal_lib.method.presets import preset
 
     torch.set_num_threads(threads)
-    size = (16, 320, 2048, 512, 20) if profile == "full" else (16, 160, 256, 128, 20)
+    size = (10, 160, 2048, 512, 20) if profile == "full" else (10, 160, 256, 128, 20)
     before = time.process_time(), time.perf_counter()
     wall = bench_training.pair(preset("full", profile=profile), *size)
     share = (time.process_time() - before[0]) / (time.perf_counter() - before[1])
