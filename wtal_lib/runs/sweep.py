@@ -128,10 +128,11 @@ def _in_turn(jobs: Sequence[_Job], workers: int | None) -> list[_Job]:
 
     As many data sets as there are ``workers`` (0: any number) are worked on at once, so that each stays open in one.
     """
-    specs, begun, turns = list(dict.fromkeys(job.task.spec for job in jobs)), Counter[str](), []
-    at_once = workers or (len(specs) if workers == 0 else os.cpu_count()) or 1
+    place = {spec: i for i, spec in enumerate(dict.fromkeys(job.task.spec for job in jobs))}
+    at_once = workers or (len(place) if workers == 0 else os.cpu_count()) or 1
+    begun, turns = Counter[str](), []
     for job in jobs:
-        turns.append((specs.index(job.task.spec) // at_once, begun[job.warmup]))
+        turns.append((place[job.task.spec] // at_once, begun[job.warmup]))
         begun[job.warmup] += 1
     return [jobs[i] for i in sorted(range(len(jobs)), key=turns.__getitem__)]
 
