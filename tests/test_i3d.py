@@ -156,10 +156,16 @@ def test_dictionaries_that_contain_themselves_are_refused(tmp_path: Path) -> Non
     wide: dict = {"x": np.zeros(1)}
     for _ in range(7):
         wide = {str(i): wide for i in range(40)}
-    for one in (table, wide):
+    for one, message in ((table, "or contain themselves"), (wide, "holds the same parts over and over")):
         (tmp_path / "x").write_bytes(pickle.dumps(one))
-        with pytest.raises(ValueError, match=r"contain themselves|the same parts over and over"):
+        with pytest.raises(ValueError, match=message):
             read_tensors(tmp_path / "x", "")
+
+
+def test_a_pickled_array_alone_is_no_net(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(pickle.dumps(np.zeros((3, 2))))
+    with pytest.raises(ValueError, match="it holds those of another net"):
+        i3d.load(str(tmp_path / "x"))
 
 
 def test_without_weights_the_error_says_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,8 +132,14 @@ def test_convolution_rounds_its_input_as_a_linear_layer_of_three_rows_does():
     rows = torch.cat([functional.pad(x, (0, 0, 1, 0))[:, :-1], x, functional.pad(x, (0, 0, 0, 1))[:, 1:]], dim=2)
     with torch.autocast("cpu", torch.bfloat16):
         seen, expected = layer(x), functional.linear(rows, layer.weight, layer.bias)
-    assert seen.dtype == torch.bfloat16
-    assert torch.equal(seen, expected)
+        assert seen.dtype == torch.bfloat16
+        assert torch.equal(seen, expected)
+        x.requires_grad_()  # as what another layer hands over
+        layer(x).float().square().sum().backward()
+        ours, x.grad = x.grad, None
+        rows = torch.cat([functional.pad(x, (0, 0, 1, 0))[:, :-1], x, functional.pad(x, (0, 0, 0, 1))[:, 1:]], dim=2)
+        functional.linear(rows, layer.weight, layer.bias).float().square().sum().backward()
+    assert torch.equal(ours, x.grad)
 
 
 def test_moments_that_cannot_be_written_are_no_cause_for_a_warning(recwarn):

@@ -149,7 +149,7 @@ def test_workers_begin_with_different_warm_ups_and_stay_with_their_data(tmp_path
     jobs = [sweep._job(one, replace(data, world=None), store_in(tmp_path), "cpu") for one in tasks]
     jobs = [replace(one, warmup=f"warmup-{one.task.spec.world}") for one in jobs]  # as the worlds' own data would say
 
-    def worlds(workers: int | None) -> list[int]:
+    def worlds(workers: int) -> list[int]:
         return [one.task.spec.world for one in sweep._in_turn(jobs, workers)]
 
     assert worlds(1) == [1, 1, 2, 2, 3, 3]

@@ -68,6 +68,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def cores() -> int:
+    """Cores that this process may use, by its affinity and a container's quota."""
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
+
+
 def mapped(function: Callable[[Any], Any], items: Sequence[Any], **options: Any) -> list[Any]:
     """Results of ``function`` in the order of ``items``; ``options`` and errors as of :func:`completed`."""
     with closing(completed(function, items, **options)) as arriving:
@@ -97,9 +104,7 @@ def completed(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
-    from dask.system import CPU_COUNT  # heeds affinity and a container's quota
-
-    count, todo = min(workers or int(CPU_COUNT), len(items)), dict(enumerate(items))
+    count, todo = min(workers or cores(), len(items)), dict(enumerate(items))
     connect = partial(_remote, scheduler) if scheduler else partial(_local, count, preload) if count > 1 else None
     began, failed = time.monotonic(), 0
     with closing(_results(function, todo, connect, prepare)) as arriving:

@@ -46,11 +46,11 @@ def read_tensors(path: Path, remedy: str) -> dict[str, np.ndarray]:
     Those of dictionaries in dictionaries are called ``outer/inner``.
     """
     with readable(path, "a state dict of PyTorch, or a pickled dictionary of numpy arrays", remedy):
-        held = None
+        held: Any = MAGIC
         if not zipfile.is_zipfile(path):
             with open(path, "rb") as file:
                 held = unpickle_value(file)
-        found = dict(_flat(read_saved(path) if held in (None, MAGIC) else held))
+        found = dict(_flat(read_saved(path) if isinstance(held, int) and held == MAGIC else held))
         if not found:
             raise ValueError("it holds no arrays")
         return found

@@ -81,7 +81,7 @@ class Convolution(nn.Linear):
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t h"]:
         """``W0 x[t-1] + W1 x[t] + W2 x[t+1] + bias``, zeros beyond both ends."""
-        if torch.is_autocast_enabled(x.device.type):  # before the rows are copied thrice, not after
+        if torch.is_autocast_enabled(x.device.type) and not x.requires_grad:  # round features once, not three copies
             x = x.to(torch.get_autocast_dtype(x.device.type))
         around = functional.pad(x, (0, 0, 1, 1))
         return super().forward(torch.cat([around[:, :-2], x, around[:, 2:]], dim=2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 import socket
 import tempfile
 import threading
@@ -25,7 +24,7 @@ from wtal_lib.data.files import read_text, replacing
 from wtal_lib.method import contracts
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import preset
-from wtal_lib.parallel import Failure, Progress, completed
+from wtal_lib.parallel import Failure, Progress, completed, cores
 from wtal_lib.runs import records, store
 from wtal_lib.runs.experiment import identity, resolved
 from wtal_lib.runs.run import finished, run, warmup_name
@@ -100,7 +99,7 @@ def sweep(
             curve, keep = curve or one.task.curve, (*dict.fromkeys((*one.task.keep, *keep)),)
         jobs[job.identity] = replace(job, task=replace(job.task, curve=curve, keep=keep))
     known = {} if anew else {name: record for name, job in jobs.items() if (record := _known(job, retry)) is not None}
-    todo = _in_turn([job for name, job in jobs.items() if name not in known], 0 if scheduler else workers)
+    todo = _in_turn([job for name, job in jobs.items() if name not in known], 0 if scheduler else workers or cores())
     if todo:
         records.require_writable(place.records)
         records.require_writable(place.cache, "set WTAL_CACHE to another folder")
@@ -123,13 +122,13 @@ def sweep(
     return [known[job.identity] for job in named]
 
 
-def _in_turn(jobs: Sequence[_Job], workers: int | None) -> list[_Job]:
+def _in_turn(jobs: Sequence[_Job], workers: int) -> list[_Job]:
     """Jobs in an order in which those that begin at once share neither their warm-up nor, if there are many, data.
 
     As many data sets as there are ``workers`` (0: any number) are worked on at once, so that each stays open in one.
     """
     place = {spec: i for i, spec in enumerate(dict.fromkeys(job.task.spec for job in jobs))}
-    at_once = workers or (len(place) if workers == 0 else os.cpu_count()) or 1
+    at_once = workers or max(1, len(place))
     begun, turns = Counter[str](), []
     for job in jobs:
         turns.append((place[job.task.spec] // at_once, begun[job.warmup]))

@@ -104,7 +104,8 @@ def fill_packs(
     result = Extraction(skipped=[video.stem for video, missing in wanted.items() if not missing])
     size = {video: video.stat().st_size for video, missing in wanted.items() if missing}
     began, done = time.monotonic(), 0
-    say(f"0 of {len(size)} videos")
+    if size:
+        say(f"0 of {len(size)} videos")
     rows: defaultdict[Path, list[list[Tensor]]] = defaultdict(list)
 
     def finish(video: Path, item: dict[str, Any] | Exception) -> str:
