@@ -26,7 +26,7 @@ class Branch:
     layers: PositiveInt = 1
     "temporal layers, the entrance included; one convolution of three snippets sees 1.9 s on the I3D grid"
     input_dropout: Share = 0.0
-    "share of the features silenced in training, anew at each snippet"
+    "share of the features silenced in training, each for a whole video"
     dropout: Share = 0.5
     "share of the hidden channels silenced in training (CO2-Net, CoLA: 0.5 to 0.7)"
     learning_rate: Positive = 5e-4
@@ -179,7 +179,7 @@ class Config:
     "share of CBP in a sum or mean where both branches have earned theirs; chosen on development worlds"
     earned: bool = True
     "whether a branch counts in the fusion by its reliability on held-out training videos' labels"
-    cbp: Branch = field(default_factory=lambda: Branch(input_dropout=0.5, dropout=0.8))
+    cbp: Branch = field(default_factory=lambda: Branch(input_dropout=0.5, dropout=0.8, learning_rate=1e-3))
     "drops much: a few hundred videos, each with a look of its own, are soon known by heart"
     vlp: Branch = field(default_factory=Branch)
     losses: Losses = field(default_factory=Losses)

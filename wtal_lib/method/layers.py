@@ -90,6 +90,8 @@ class Convolution(nn.Linear):
 class Temporal(nn.Module):
     """Features to hidden channels, each snippet seeing its neighbours; padded rows stay zero.
 
+    Input dropout silences a feature for a whole video (Gal and Ghahramani, 2016): a mask drawn anew at each snippet is
+    averaged away by the convolution and by pooling, and takes a quarter of an update to draw.
     ``conv``: a three-snippet convolution at the entrance (CoLA, BaS-Net), then residual ones. ``transformer``: pre-norm
     layers of 8 heads with learned positions and a final norm (Efficient-Prompt). ``none``: each snippet alone.
     """
@@ -97,7 +99,7 @@ class Temporal(nn.Module):
     def __init__(self, width: int, config: Branch) -> None:
         super().__init__()
         hidden, self.attends, self.gate = config.hidden, config.temporal == "transformer", Gate(config.dropout)
-        kind, self.drop = Convolution if config.temporal == "conv" else nn.Linear, nn.Dropout(config.input_dropout)
+        kind, self.drop = Convolution if config.temporal == "conv" else nn.Linear, nn.Dropout1d(config.input_dropout)
         self.enter, more = kind(width, hidden), 0 if self.attends else config.layers - 1
         if self.attends:
             self.position = nn.Parameter(0.01 * torch.randn(POSITIONS, hidden))
@@ -107,7 +109,7 @@ class Temporal(nn.Module):
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t h"]:
         """Hidden channels of each real snippet, zeros elsewhere."""
-        x = self.drop(x)
+        x = self.drop(x.mT).mT
         if self.attends:
             place_t = torch.arange(x.shape[1], device=x.device) * POSITIONS // max(POSITIONS, x.shape[1])
             return self.encoder(self.enter(x) + self.position[place_t], src_key_padding_mask=~mask) * mask[:, :, None]
