@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from wtal_lib.extensions import is_own
-from wtal_lib.settings import Positive, PositiveInt, Share, check, to_dict
+from wtal_lib.settings import Positive, PositiveInt, Share, check
 
 FUSIONS, RULES = ("sum", "mean", "product", "max"), ("thresholds",)
 "built-in names of ``fusion`` and ``pseudo_labels.rule``"
@@ -194,16 +194,3 @@ class Config:
         for field_name, name, names in [*named, *(("losses.extra", one, ()) for one in self.losses.extra)]:
             if name not in names and not is_own(name):
                 raise ValueError(f"{field_name} must be one of {', '.join((*names, 'module:attribute'))}, got {name!r}")
-
-
-NEUTRAL = {("localize", "smoothing"): 0.0}
-"Fields younger than ``METHOD``, and the value at which nothing changes: runs from before keep their names"
-
-
-def distinct(config: Config) -> dict[str, Any]:
-    """The fields by which runs are told apart, as plain values: all but those at the value of :data:`NEUTRAL`."""
-    values = to_dict(config)
-    for (part, name), same in NEUTRAL.items():
-        if values[part][name] == same:
-            del values[part][name]
-    return values

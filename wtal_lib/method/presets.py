@@ -12,6 +12,7 @@ DATASET_FIELDS: dict[str, dict[str, object]] = {
     # smoothed over the length of a short instance, as the field's 50 to 100 snippets a video do. On development
     # worlds the lowest tenth of CBP's range is background in 7 to 9 of 10 snippets, what lies below 0.4 in 5 to 7.
     "activitynet12": {
+        "cbp__learning_rate": 5e-4, "cbp__input_dropout": 0.2,
         "training__snippets": 160, "training__pool": 0.2, "schedule__warmup": 500, "losses__distill": 4.0,
         "localize__class_threshold": 0.1, "localize__smoothing": 20.0,
         "pseudo_labels__smoothing": 15.0,

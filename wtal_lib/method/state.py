@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from wtal_lib.data import checkpoint
 from wtal_lib.data.batches import Batches
-from wtal_lib.method.config import Config, distinct
+from wtal_lib.method.config import Config
 from wtal_lib.method.contracts import built, check, extra_losses, marks
 from wtal_lib.method.schedule import Name
-from wtal_lib.settings import digest
+from wtal_lib.settings import digest, to_dict
 
 BRANCHES: tuple[Name, ...] = ("cbp", "vlp")
 
@@ -74,7 +74,7 @@ def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float,
 
 def identity(config: Config, batches: Batches) -> str:
     """Hash of all that must be equal for a checkpoint to go on: the configuration and the data."""
-    return digest({"config": distinct(config), "data": batches.fingerprint, **marks(config)})
+    return digest({"config": to_dict(config), "data": batches.fingerprint, **marks(config)})
 
 
 def save(config: Config, batches: Batches, state: State, folder: Path) -> None:

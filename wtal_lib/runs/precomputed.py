@@ -16,10 +16,11 @@ from wtal_lib.data.annotations import Annotations
 from wtal_lib.data.features import Features
 from wtal_lib.data.forms import SUFFIXES, read_form
 from wtal_lib.data.segments import Grid, resampled
-from wtal_lib.method.config import Config, distinct
+from wtal_lib.method.config import Config
 from wtal_lib.method.heads import PRECOMPUTED
 from wtal_lib.runs.records import project_root, seen_from
 from wtal_lib.score.detections import read_detections
+from wtal_lib.settings import to_dict
 
 REMEDY = "give a folder of one array (snippets, classes) a video, or a file in ActivityNet's result format"
 
@@ -45,7 +46,7 @@ class Scores:
 
 def content(config: Config) -> dict[str, object]:
     """A config as what a run is named by: scores by what they hold, wherever they lie."""
-    values = distinct(config)
+    values = to_dict(config)
     for kind in ("cbp", "vlp"):
         if values[kind]["head"].startswith(PRECOMPUTED):
             values[kind]["head"] = PRECOMPUTED + fingerprint(place(values[kind]["head"]))
