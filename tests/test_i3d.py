@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from wtal_lib.data.tensors import read_tensors
+from wtal_lib.data.containers import read_tensors
 from wtal_lib.video import i3d
 from wtal_lib.video import i3d_weights as weights
 

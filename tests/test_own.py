@@ -19,9 +19,8 @@ from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.features import find_pack
 from wtal_lib.data.forms import form_of
 from wtal_lib.data.instances import Video
-from wtal_lib.data.segments import I3D_GRID, Grid
-from wtal_lib.data.timing import timing
-from wtal_lib.data.units import likely_unit, unit_beside
+from wtal_lib.data.segments import I3D_GRID, Grid, likely_unit, unit_beside
+from wtal_lib.data.source import timing
 from wtal_lib.runs.sources import Spec, open_data
 from wtal_lib.score.detections import read_detections
 from wtal_lib.score.evaluate import score_file

@@ -14,8 +14,7 @@ from wtal_lib.data.datasets import DATASETS, Dataset, Protocol, get_dataset, let
 from wtal_lib.data.files import UnreadableError, readable
 from wtal_lib.data.instances import REMEDY, Reading, Video, plain_name
 from wtal_lib.data.layouts import LAYOUTS, OWN, WTALC, Layout, own_file
-from wtal_lib.data.segments import GroundTruth, rounded
-from wtal_lib.data.units import likely_unit, unit_beside
+from wtal_lib.data.segments import GroundTruth, likely_unit, rounded, unit_beside
 from wtal_lib.settings import require_known
 
 

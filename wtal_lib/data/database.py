@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wtal_lib.data.files import UnreadableError, read_json, read_text, readable, separator
+from wtal_lib.data.files import UnreadableError, opening, read_json, read_text, readable
 from wtal_lib.data.instances import AMBIGUOUS, NONE, REMEDY, Reading, Video, read_ambiguous, segment_table
 
 DATABASE = "a json object with a `database` of videos, each with subset and annotations"
@@ -177,7 +177,7 @@ def _video_info(folder: Path) -> dict[str, dict[str, Any]]:
             import pandas as pd  # here: few files are tables, and it takes longer to import than all else
 
             text = read_text(path)
-            table = pd.read_csv(io.StringIO(text), sep=separator(text), engine="python")
+            table = pd.read_csv(io.StringIO(text), sep=opening(text)[0], engine="python")
             rows = table.set_index(table.columns[0]).to_dict("index")
             return {
                 str(name): {key: value for key, value in row.items() if value == value} for name, row in rows.items()

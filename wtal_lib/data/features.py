@@ -15,12 +15,12 @@ from jaxtyping import Float
 from wtal_lib.data import cache as cache_files
 from wtal_lib.data.annotations import Annotations, home_folder, searched
 from wtal_lib.data.cache import Rows, cache_folder
+from wtal_lib.data.containers import REMEDY, SUFFIXES
 from wtal_lib.data.files import read_array, replacing
-from wtal_lib.data.forms import REMEDY, SUFFIXES, shape_of
+from wtal_lib.data.forms import shape_of
 from wtal_lib.data.packs import LOOKED_FOR, WHERE, found_packs
-from wtal_lib.data.segments import Grid, resampled
+from wtal_lib.data.segments import Grid, likely_unit, resampled
 from wtal_lib.data.source import TIMED, Source
-from wtal_lib.data.units import likely_unit
 from wtal_lib.data.vlp_pack import read_text_rows
 
 

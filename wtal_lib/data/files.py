@@ -116,16 +116,14 @@ def read_text(path: Path) -> str:
     return content.decode("utf-16" if wide else "utf-8-sig")
 
 
-def separator(text: str) -> str:
-    """What separates the columns of a table: semicolon or tab where its first line has one, else comma, else blanks."""
-    first = text.partition("\n")[0]
-    return next((one for one in (";", "\t", ",") if one in first), r"\s+")
-
-
 def opening(text: str) -> tuple[str, str, list[str]]:
-    """What separates the columns of a table, its decimal sign, and the fields of its first line."""
-    parts = separator(text)
-    return parts, "," if parts == ";" and "," in text else ".", re.split(parts, text.partition("\n")[0].strip())
+    """What separates the columns of a table, its decimal sign, and the fields of its first line.
+
+    Columns are separated by semicolons or tabs where the first line has one, else by commas, else by blanks.
+    """
+    first = text.partition("\n")[0]
+    parts = next((one for one in (";", "\t", ",") if one in first), r"\s+")
+    return parts, "," if parts == ";" and "," in text else ".", re.split(parts, first.strip())
 
 
 @contextmanager

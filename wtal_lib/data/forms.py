@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from wtal_lib.data.archives import INSIDE, NAMES, arrays, read
-from wtal_lib.data.files import header, opening, read_array, read_objects, read_text, readable
-from wtal_lib.data.tensors import read_saved
-from wtal_lib.data.unpickle import unpickle_value
+from wtal_lib.data.containers import EXPECTED, INSIDE, NAMES, REMEDY, contents, read
+from wtal_lib.data.files import header, readable
 
-SUFFIXES = (".npy", ".npz", ".h5", ".hdf5", ".csv", ".pkl", ".pickle", ".pt", ".pth")
-"endings of files that may hold features"
-EXPECTED = "a float array (snippets, width)"
-REMEDY = "fetch it again, or remove it: `wtal check` lists every file that cannot be used"
-INDEX = ("", "unnamed: 0", "index", "snippet", "frame")
-"what the first column of a table is called where it numbers the rows"
 CROPS = (1, 5, 10)
 "crops of a frame that extractors keep beside one another"
 WIDTHS = (200, 256, 400, 512, 640, 768, 1024, 1280, 2048, 4096)
@@ -99,31 +90,11 @@ def shape_of(path: Path) -> tuple[int, ...]:
 
 
 def read_form(path: Path) -> np.ndarray:
-    """The float array in a feature file of any of :data:`SUFFIXES`; UnreadableError names what it holds instead."""
+    """The float array in a feature file in any container; UnreadableError names what it holds instead."""
     archive, _, inside = str(path).partition(INSIDE)
-    suffix, path = path.suffix.lower(), Path(archive)
-    if suffix == ".npy" and not inside:
-        with readable(path, EXPECTED, REMEDY), open(path, "rb") as file:
-            objects = header(file)[2].kind == "O"
-        if not objects:
-            array = read_array(path, EXPECTED, REMEDY, "f")
-            return array if array.ndim < 4 else array.reshape(_few(array.shape))
+    path = Path(archive)
     with readable(path, EXPECTED, REMEDY):
-        if inside:
-            held: Any = read(path, inside)
-        elif suffix == ".npy":
-            held = read_objects(path, EXPECTED, REMEDY)
-            held = held[0] if len(held) == 1 else held
-        elif suffix in (".npz", ".h5", ".hdf5"):
-            held = {name: read(path, name) for name in arrays(path)}
-        elif suffix == ".csv":
-            held = _table(read_text(path))
-        elif suffix in (".pt", ".pth"):
-            held = read_saved(path)
-        else:
-            with open(path, "rb") as file:
-                held = unpickle_value(file)
-        array = _one(held)
+        array = _one(read(path, inside) if inside else contents(path))
         if array.dtype.kind != "f":
             raise ValueError(f"it holds {array.dtype}")
         return array.reshape(_few(array.shape))
@@ -147,18 +118,3 @@ def _one(held: Any) -> np.ndarray:
     if array.ndim == 0:
         raise ValueError("it holds a single number")
     return array
-
-
-def _table(text: str) -> np.ndarray:
-    """Numbers of a csv table, with or without a line of names."""
-    import pandas as pd  # here: few files are tables, and it takes longer to import than all else
-
-    parts, decimal, first = opening(text)
-    try:
-        names = list(map(float, first)) == list(range(len(first)))
-    except ValueError:
-        names = True
-    table = pd.read_csv(io.StringIO(text), sep=parts, header=0 if names else None, decimal=decimal)
-    if names and first[0].strip('" ').lower() in INDEX and (table.iloc[:, 0] == np.arange(len(table))).all():
-        table = table.iloc[:, 1:]
-    return table.to_numpy(dtype=np.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from wtal_lib.data.annotations import Annotations, dataset_folders, of_another
-from wtal_lib.data.archives import ARCHIVES, FEW, members
 from wtal_lib.data.cache import stamp
+from wtal_lib.data.containers import ARCHIVES, SUFFIXES, members
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import MALFORMED, read_json, readable
-from wtal_lib.data.forms import SUFFIXES
 from wtal_lib.data.layouts import read_column
 from wtal_lib.data.segments import Grid
 from wtal_lib.data.source import CLIP_FRAMES, Source
@@ -31,6 +30,8 @@ WORDS = {"cbp": ("i3d", "tsp", "tsn", "c3d", "slowfast", "videomae"), "vlp": ("c
 "words in the names of folders by the kind of features in them"
 TOLD = "features.json"
 TOLD_EXPECTED = 'an object like {"fps": 25, "stride": 16, "kind": "cbp"}, kind being cbp or vlp'
+FEW = 8
+"archives in a folder; of more files each is taken to be a video's own"
 SUBSETS = ("train", "test", "val", "validation", "training")
 
 
@@ -38,7 +39,8 @@ def found_packs(root: str | Path, dataset: str, kind: str, annotations: Annotati
     """Packs of a kind, the preferred first; ValueError for an unknown kind, FileNotFoundError for no ``root``."""
     require_known(kind, KINDS, "kind of features")
     folders, seen = dataset_folders(root, dataset), set[Path]()
-    for find in (_joint, _two_stream, _per_video, partial(_ours, kind="cbp")) if kind == "cbp" else (_ours, _clip):
+    ours, anybodys = partial(_ours, kind=kind), partial(_anybodys, kind=kind)
+    for find in (_joint, _two_stream, anybodys, ours) if kind == "cbp" else (ours, anybodys):
         for source in (source for folder in folders for source in find(folder, annotations)):
             place = source.path.resolve()
             if (told := _told(source.path)) and told.get("kind", kind) != kind:
@@ -96,39 +98,30 @@ def _two_stream(folder: Path, annotations: Annotations) -> Iterator[Source]:
     for top in (folder, folder / "features"):
         streams = [top / subset / modality for subset in SUBSETS for modality in MODALITIES]
         if any(stream.is_dir() for stream in streams):
-            yield _files("cbp", "cola", top, get_dataset(annotations.dataset).grid, streams)
+            yield _files("cbp", "cola", top, get_dataset(annotations.dataset).grid, streams, annotations)
 
 
-def _per_video(folder: Path, annotations: Annotations) -> Iterator[Source]:
-    """ActionFormer / OpenTAD, and anybody's folder: one file a video, or one a modality."""
-    for tops in _tops(folder, "cbp", annotations):
-        yield _files("cbp", "actionformer", tops[0], None, [leaf for top in tops for leaf in _leaves(top)], annotations)
-    yield from _archived(folder, "cbp", "actionformer", annotations)
+def _anybodys(folder: Path, annotations: Annotations, kind: str) -> Iterator[Source]:
+    """ActionFormer's or OpenTAD's I3D, CLIP of other projects, anybody's folder: files a video or a modality.
+
+    Also archives that lie beside the annotations and are called after a kind of features. No layout tells the rate.
+    """
+    layout = {"cbp": "actionformer", "vlp": "clip"}[kind]
+    for tops in _tops(folder, kind, annotations):
+        leaves = [leaf for top in (tops if kind == "cbp" else tops[:1]) for leaf in _leaves(top)]
+        yield _files(kind, layout, tops[0], None, leaves, annotations)
+    own = [path for path in sorted(folder.glob("*.*")) if path.suffix.lower() in ARCHIVES and kind in _kinds(path)]
+    own = [path for path in own if path.is_file() and not path.name.endswith("-JOINTFeatures.npy")]
+    if own and kind not in _kinds(folder):
+        yield _files(kind, layout, own[0], None, own[:FEW], annotations)
 
 
-def _ours(folder: Path, annotations: Annotations, kind: str = "vlp") -> Iterator[Source]:
+def _ours(folder: Path, annotations: Annotations, kind: str) -> Iterator[Source]:
     """Packs that `wtal extract` writes, their layout called as their kind."""
     for path in sorted({*folder.glob("meta.json"), *folder.glob("*/meta.json"), *folder.glob(f"{kind}/*/meta.json")}):
         meta, grid = read_meta(path)
         if meta.get("kind", "vlp") == kind:
-            yield replace(_files(kind, kind, path.parent, grid, [path.parent / "features"]), meta=meta)
-
-
-def _clip(folder: Path, annotations: Annotations) -> Iterator[Source]:
-    """CLIP features of other projects: flat, or a folder per subset; the rate is given or inferred."""
-    for tops in _tops(folder, "vlp", annotations):
-        yield _files("vlp", "clip", tops[0], None, _leaves(tops[0]), annotations)
-    yield from _archived(folder, "vlp", "clip", annotations)
-
-
-def _archived(folder: Path, kind: str, layout: str, annotations: Annotations) -> Iterator[Source]:
-    """A pack of archives that lie beside the annotations and are called after a kind of features."""
-    if kind in _kinds(folder):
-        return
-    own = [path for path in sorted(folder.glob("*.*")) if path.suffix.lower() in ARCHIVES and kind in _kinds(path)]
-    if own := [path for path in own if path.is_file() and not path.name.endswith("-JOINTFeatures.npy")]:
-        entries = {path.stem: {"": str(path)} for path in own[:FEW]}
-        yield _pack(kind, layout, own[0], None, entries, own[:FEW], annotations)
+            yield replace(_files(kind, kind, path.parent, grid, [path.parent / "features"], annotations), meta=meta)
 
 
 def _tops(folder: Path, kind: str, annotations: Annotations) -> list[list[Path]]:
@@ -183,9 +176,8 @@ def _told(folder: Path) -> dict[str, Any]:
         if not isinstance(told, dict) or set(told) - {"fps", "stride", "kind"}:
             raise ValueError(f"it holds {told!r:.80}")
         numbers = {name: float(told[name]) for name in ("fps", "stride") if told.get(name) is not None}
-        kind = {word: kind for kind, words in WORDS.items() for word in (kind, *words)}.get(
-            str(told.get("kind")).lower()
-        )
+        kinds = {word: kind for kind, words in WORDS.items() for word in (kind, *words)}
+        kind = kinds.get(str(told.get("kind")).lower())
         if "stride" in numbers and "fps" not in numbers:
             raise ValueError("it has a stride and no fps")
         if told.get("kind") is not None and kind is None:
@@ -203,34 +195,24 @@ def _leaves(top: Path) -> list[Path]:
 
 
 def _files(
-    kind: str, layout: str, path: Path, grid: Grid | None, folders: list[Path], annotations: Annotations | None = None
+    kind: str, layout: str, path: Path, grid: Grid | None, places: Iterable[Path], annotations: Annotations
 ) -> Source:
-    """A pack of one file a video and folder; RGB and flow of the same name stand side by side."""
+    """A pack of one file a video, in folders or given one by one; RGB and flow of the same name stand side by side.
+
+    Of a few files, those that hold several videos are packs by what is in them.
+    """
     found: dict[str, dict[str, str]] = {}
-    listed: list[os.DirEntry[str]] = []
-    for folder in filter(Path.is_dir, folders):
-        modality = _modality(folder)
-        entries = (entry for entry in os.scandir(folder) if entry.name.lower().endswith(SUFFIXES))
-        for entry in sorted(entries, key=lambda entry: entry.name):
+    listed: list[os.DirEntry[str] | Path] = []
+    for place in filter(Path.exists, places):
+        modality = _modality(place)
+        entries = os.scandir(place) if place.is_dir() else [place]
+        for entry in sorted((one for one in entries if one.name.lower().endswith(SUFFIXES)), key=lambda one: one.name):
             key = entry.name.rpartition(".")[0]
             named = re.fullmatch(r"(.+)[-_.](rgb|flow)", key, re.IGNORECASE) if layout != "vlp" else None
             key, of = (named[1], named[2].lower()) if named else (key, modality)
-            found.setdefault(key, {}).setdefault(of, entry.path)
+            found.setdefault(key, {}).setdefault(of, os.fspath(entry))
             listed.append(entry)
-    return _pack(kind, layout, path, grid, found, listed, annotations)
-
-
-def _pack(
-    kind: str,
-    layout: str,
-    path: Path,
-    grid: Grid | None,
-    found: dict[str, dict[str, str]],
-    listed: Sequence[os.DirEntry[str] | Path],
-    annotations: Annotations | None,
-) -> Source:
-    """A pack of the files ``found`` by video and modality; a few archives by what is in them."""
-    if annotations and 0 < len(listed) <= FEW:
+    if 0 < len(listed) <= FEW:
         naming, outer, found = annotations.naming(), found, {}
         for key, outside in outer.items():
             for of, file in outside.items():

@@ -148,7 +148,12 @@ _CONSTANTS = {"NEWTRUE": True, "NEWFALSE": False}
 _BYTES = {"SHORT_BINSTRING", "BINSTRING"}
 _STRINGS = _BYTES | {"SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"}
 _PLAIN = _STRINGS | {"BINFLOAT", "BININT", "BININT1", "BININT2", "LONG1", "NONE", *_CONSTANTS}
-_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_EMPTY: dict[str, type] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}
+_TAKEN = {
+    **{"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2},
+    **dict.fromkeys(("TUPLE", "APPENDS", "SETITEMS"), 0),
+}
+"how many items go into a container; 0 for all since the mark"
 _LEAVES = {float, int, str, bytes, bool, type(None)}
 
 
@@ -171,27 +176,19 @@ def _run(source: bytes | BinaryIO, on_array: OnArray | None) -> Any:
         elif name == "MARK":
             marks.append(stack)
             stack = []
-        elif name == "EMPTY_LIST":
-            stack.append([])
-        elif name == "EMPTY_DICT":
-            stack.append({})
-        elif name == "SETITEM":
-            value, key = stack.pop(), stack.pop()
-            stack[-1][_key(key)] = value
-        elif name == "SETITEMS":
-            items, stack = stack, marks.pop()
-            stack[-1].update(zip(map(_key, items[::2]), items[1::2], strict=True))
-        elif name == "APPEND":
-            item = stack.pop()
-            stack[-1].append(item)
-        elif name == "APPENDS":
-            items, stack = stack, marks.pop()
-            stack[-1].extend(items)
-        elif name == "TUPLE":
-            items, stack = stack, marks.pop()
-            stack.append(tuple(items))
-        elif name in _TUPLES:
-            stack.append(tuple(reversed([stack.pop() for _ in range(_TUPLES[name])])))
+        elif name in _EMPTY:
+            stack.append(_EMPTY[name]())
+        elif name in _TAKEN:
+            if count := _TAKEN[name]:
+                items = [stack.pop() for _ in range(count)][::-1]
+            else:
+                items, stack = stack, marks.pop()
+            if name.startswith("TUPLE"):
+                stack.append(tuple(items))
+            elif name.startswith("SETITEM"):
+                stack[-1].update(zip(map(_key, items[::2]), items[1::2], strict=True))
+            else:
+                stack[-1].extend(items)
         elif name == "STOP":
             return stack.pop()
         elif name not in ("PROTO", "FRAME"):

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Float
 
 from wtal_lib.data.annotations import Annotations
+from wtal_lib.data.containers import SUFFIXES
 from wtal_lib.data.features import Features
-from wtal_lib.data.forms import SUFFIXES, read_form
+from wtal_lib.data.forms import read_form
 from wtal_lib.data.segments import Grid, resampled
 from wtal_lib.method.config import Config
 from wtal_lib.method.heads import PRECOMPUTED

@@ -14,8 +14,7 @@ from tabulate import tabulate
 
 from wtal_lib.data.annotations import Annotations, annotations_from, earned_name, ground_truth
 from wtal_lib.data.datasets import DATASETS, PROTOCOLS, Protocol, get_dataset, protocol
-from wtal_lib.data.segments import Detections, GroundTruth
-from wtal_lib.data.units import BEYOND, likely_unit
+from wtal_lib.data.segments import BEYOND, Detections, GroundTruth, likely_unit
 from wtal_lib.score.detections import checked, read_detections
 from wtal_lib.score.matching import EqualTiou, ratio
 from wtal_lib.score.metrics import Candidates, Matching, candidates, match

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, linear, max_pool3d, pad
 
+from wtal_lib.data.containers import read_tensors
 from wtal_lib.data.files import readable
-from wtal_lib.data.tensors import read_tensors
 from wtal_lib.video.i3d_weights import REMEDY, kinetics_file
 from wtal_lib.video.vlm import require_usable
 
