@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,10 +44,9 @@ class Annotations:
         """The name here of a video called by name or YouTube id, however spelt (:func:`plain_name`); else as given."""
         ids = [(one, v.name) for v in self.videos.values() for one in filter(None, (v.youtube_id, v.name))]
         exact = {one: name for alias, name in ids for one in (alias, f"v_{alias}", alias.removeprefix("v_"))}
-        plain: dict[str, set[str]] = {}
-        for alias, name in ids:
-            plain.setdefault(plain_name(alias), set()).add(name)
-        sure = {alias: next(iter(names)) for alias, names in plain.items() if len(names) == 1}
+        plain = {(plain_name(alias), name) for alias, name in ids}
+        shared = Counter(alias for alias, _ in plain)
+        sure = {alias: name for alias, name in plain if shared[alias] == 1}
         return lambda given: exact.get(given) or sure.get(plain_name(given)) or given
 
 
@@ -106,8 +106,7 @@ def searched(root: str | Path, dataset: str) -> str:
 
 def named_after(folder: Path) -> list[str]:
     """The datasets whose usual name a folder has."""
-    name = re.sub(r"[^a-z0-9]", "", folder.name.lower())
-    return [one.name for one in DATASETS.values() if name in one.folders]
+    return [one.name for one in DATASETS.values() if letters(folder.name) in one.folders]
 
 
 def of_another(path: Path, dataset: str) -> bool:
@@ -242,8 +241,8 @@ def earned_name(protocol: Protocol, videos: int) -> str:
     return protocol.name + part * (videos != protocol.videos)
 
 
-def ground_truth(annotations: Annotations, protocol: Protocol, subset: str = "test") -> GroundTruth:
-    """What ``protocol`` scores: the instances of all its videos of ``subset``, in seconds.
+def ground_truth(annotations: Annotations, protocol: Protocol) -> GroundTruth:
+    """What ``protocol`` scores: the instances of all its test videos, in seconds.
 
     Zero-length instances stay, as misses; a ``-snippets`` protocol rounds all segments as CO2-Net does. Raises
     ValueError for another dataset's protocol, and for annotations without its videos or ambiguous segments.
@@ -252,15 +251,15 @@ def ground_truth(annotations: Annotations, protocol: Protocol, subset: str = "te
         raise ValueError(
             f"protocol {protocol.name} scores {protocol.dataset}, these annotations are of {annotations.dataset}"
         )
-    videos = [video for video in annotations.subset(subset) if video.name not in protocol.excluded]
+    videos = [video for video in annotations.subset("test") if video.name not in protocol.excluded]
     ambiguous = any(len(video.ambiguous) for video in annotations.videos.values())
-    if subset == "test" and protocol.ignore_ambiguous and not ambiguous:
+    if protocol.ignore_ambiguous and not ambiguous:
         raise ValueError(
             f"protocol {protocol.name} ignores detections that touch an ambiguous segment, and the {annotations.layout}"
             f" annotations have none; use {protocol.name.removesuffix('-ambiguous')}, or put Ambiguous_test.txt beside"
         )
     fitting = [p.name for p in get_dataset(protocol.dataset).protocols if p.videos == len(videos)]
-    if subset == "test" and protocol.videos != len(videos) and fitting:
+    if protocol.videos != len(videos) and fitting:
         raise ValueError(
             f"protocol {protocol.name} scores {protocol.videos} videos, and the {annotations.layout} annotations have"
             f" {len(videos)} of them: they fit {fitting[0]}"

@@ -139,9 +139,8 @@ def built(
             left.unlink(missing_ok=True)
     part = folder / f"{stem}-{uuid.uuid4().hex}.part"
     for half in (True, False):
-        writer = _Writer(half)
         with suppress(_NotHalf), replacing(part) as file:
-            writer.write = file.write
+            writer = _Writer(file.write, half)
             tokens = feed(writer.add)
             break
     kept = {key: token for key, token in tokens.items() if isinstance(token, Kept)}
@@ -173,10 +172,8 @@ class _NotHalf(Exception):  # noqa: N818 - a signal within this file
 class _Writer:
     """Writes usable arrays one behind the other."""
 
-    write: Callable[[Any], Any]
-
-    def __init__(self, half: bool) -> None:
-        self.half, self.dtype = half, "float16" if half else "float32"
+    def __init__(self, write: Callable[[Any], Any], half: bool) -> None:
+        self.write, self.half, self.dtype = write, half, "float16" if half else "float32"
         self.total, self.width, self.hash = 0, 0, hashlib.sha256()
 
     def add(self, array: np.ndarray) -> Token:

@@ -71,10 +71,8 @@ def _of_other_release(root: str | Path, dataset: str) -> bool:
     for _, path in reader.found_annotations(root, dataset)[:1] if larger else ():
         try:
             reader.annotations_from(path, dataset)
-        except reader.OtherReleaseError:
-            return True
-        except (ValueError, OSError):
-            return False
+        except (ValueError, OSError) as error:
+            return isinstance(error, reader.OtherReleaseError)
     return False
 
 

@@ -193,7 +193,9 @@ def _described(layout: Layout, path: Path, changed: int) -> Dataset:
     ]
     reaches = [float(video.segments.max()) for video in reading.videos if len(video.segments)]
     lengths = np.concatenate([np.diff(video.segments)[:, 0] for video in test])
-    like = min((one for one in DATASETS.values() if not one.like), key=lambda one: _apart(one, lengths))
+    typical = max(float(np.median(lengths)), 0.1)
+    middles = {one: float(np.mean(one.bins["length"][:2])) for one in DATASETS.values() if not one.like}
+    like = min(middles, key=lambda one: abs(math.log(typical / middles[one])))
     return Dataset(
         name,
         str(reading.about.get("title", name)),
@@ -211,12 +213,6 @@ def _described(layout: Layout, path: Path, changed: int) -> Dataset:
         bins=like.bins,
         path=path,
     )
-
-
-def _apart(dataset: Dataset, lengths: np.ndarray) -> float:
-    """How far, on a log scale, the median length of instances is from the middle of a dataset's bins."""
-    middle = float(np.mean(dataset.bins["length"][:2]))
-    return abs(math.log(max(float(np.median(lengths)), 0.1) / middle))
 
 
 def part_of(word: str, among: Mapping[str, object], name: str = "a video") -> str:

@@ -52,7 +52,8 @@ def form_of(shapes: Sequence[tuple[int, ...]]) -> Form:
             continue
         first, constant = alike[0], [len({shape[axis] for shape in alike}) == 1 for axis in range(count)]
         if count == 2:
-            turned = constant == [True, False] if any(constant) and not all(constant) else _wide(first)
+            told = any(constant) and not all(constant)
+            turned = constant[0] if told else first[0] in WIDTHS and first[1] not in WIDTHS
             axes[2] = (1, -1, 0) if turned else (0, -1, 1)
             notes += ["arrays are (width, snippets) and were turned"] * turned
             continue
@@ -72,11 +73,6 @@ def _few(shape: tuple[int, ...]) -> tuple[int, ...]:
         last = len(shape) - 1 - shape[::-1].index(1)
         shape = shape[:last] + shape[last + 1 :]
     return shape
-
-
-def _wide(shape: Sequence[int]) -> bool:
-    """Whether an array of a shape that all videos share is likely (width, snippets)."""
-    return shape[0] in WIDTHS and shape[1] not in WIDTHS
 
 
 def shape_of(path: Path) -> tuple[int, ...]:

@@ -97,9 +97,8 @@ def timing(rows: Mapping[str, int], videos: Mapping[str, Video], clip: int, give
     if given or least <= RATE_TOLERANCE:
         return Timing(given or grid, clip, native)
     if len(set(count)) == 1 and len(count) > 2 and np.ptp(duration) > MISFIT * np.median(duration):
-        return Timing(
-            I3D_GRID, clip, equal=True, note=f"the {count[0]:.0f} rows of each video are spread over its length"
-        )
+        told = f"the {count[0]:.0f} rows of each video are spread over its length"
+        return Timing(I3D_GRID, clip, equal=True, note=told)
     if np.median(np.abs(count / duration / rate - 1)) <= MISFIT:
         told = f"its rate, {rate:.3f} rows a second, is none of those in use; give fps and stride if known"
         return Timing(Grid(rate, 1), clip, note=told)
