@@ -16,7 +16,7 @@ from wtal_lib.runs.experiment import Experiment
 from wtal_lib.runs.run import run
 from wtal_lib.runs.sources import Data, Spec, open_data
 from wtal_lib.runs.store import Store
-from wtal_lib.studies import complementarity, explorer, replay, story
+from wtal_lib.studies import complementarity, replay, story
 
 TINY = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 1}
 
@@ -166,13 +166,13 @@ def test_labels_lie_beyond_the_two_thresholds() -> None:
 
 
 @pytest.fixture
-def opened(task: Experiment) -> explorer.Explorer:
+def opened(task: Experiment) -> story.Explorer:
     names = story.clear_videos(task.data.annotations, task.test, count=2)
     truth = {name: task.snippet_truth(name).astype(np.float64) for name in names}
-    return explorer.Explorer(task, {branch: scored(task, truth) for branch in ("cbp", "fused")})
+    return story.Explorer(task, {branch: scored(task, truth) for branch in ("cbp", "fused")})
 
 
-def test_segments_follow_the_widgets_and_never_lie_over_a_better_one(opened: explorer.Explorer) -> None:
+def test_segments_follow_the_widgets_and_never_lie_over_a_better_one(opened: story.Explorer) -> None:
     before = opened.image.value
     table = opened.detections()["fused"]
     shared_nn = overlap(table.segment_n2, table.segment_n2)
@@ -182,7 +182,7 @@ def test_segments_follow_the_widgets_and_never_lie_over_a_better_one(opened: exp
     assert opened.image.value != before
 
 
-def test_another_video_brings_its_own_classes(opened: explorer.Explorer) -> None:
+def test_another_video_brings_its_own_classes(opened: story.Explorer) -> None:
     second = opened.widgets["video"].options[1]
     before = opened.image.value
     opened.widgets["video"].value = second
@@ -191,7 +191,7 @@ def test_another_video_brings_its_own_classes(opened: explorer.Explorer) -> None
     assert "instances met at tIoU 0.5" in opened.summary.value
 
 
-def test_a_front_end_without_widgets_gets_the_picture(opened: explorer.Explorer) -> None:
+def test_a_front_end_without_widgets_gets_the_picture(opened: story.Explorer) -> None:
     bundle = opened._repr_mimebundle_()
     assert bundle["image/png"].startswith(b"\x89PNG")
     assert "application/vnd.jupyter.widget-view+json" in bundle

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wtal_lib.runs import records
-from wtal_lib.studies import gallery, overview, tables
+from wtal_lib.studies import gallery, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK: dict[str, Any] = {
@@ -235,8 +235,8 @@ def test_what_does_not_hold_in_the_committed_results_is_known() -> None:
 
 def test_the_readme_s_numbers_are_those_of_the_committed_results() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = overview.BLOCK.finditer(readme)
-    assert block[0] == block[1] + overview.table(ROOT / overview.PLACE) + block[2], "run `wtal book`"
+    (block,) = gallery.BLOCK.finditer(readme)
+    assert block[0] == block[1] + gallery.table(ROOT / gallery.PLACE) + block[2], "run `wtal book`"
     rest = readme.replace(block[0], "")
     published = {f"{tables.paper(name)['mean']:.1f}" for name in ("thumos14", "activitynet12")}  # type: ignore[index]
     assert set(re.findall(r"(?<![\w./=<>])\d+\.\d\b(?![\w/]|\.\d)", rest)) <= published, (

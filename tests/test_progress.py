@@ -14,9 +14,9 @@ from wtal_lib.studies import live
 
 CELL = """
 import time
-from wtal_lib.studies import progress
-progress.EVERY = 2
-show = progress.live()
+from wtal_lib.studies import shown
+shown.EVERY = 2
+show = shown.live()
 for done in range(3):
     show(f"{done} of 2 done, 1 running")
     time.sleep(3)

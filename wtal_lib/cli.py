@@ -122,9 +122,7 @@ def run(
     kind: Kind = "cbp",
 ) -> None:
     """Train and score one named run: a record and its detections."""
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # before PyTorch: beside others, threads that spin take the cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before PyTorch: threads that spin take others' cores
     from wtal_lib.method import presets
     from wtal_lib.runs import results, run, sources, store
 

@@ -104,9 +104,14 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def sha256(content: bytes | str) -> str:
+    """Hexadecimal SHA-256 of bytes, or of text as UTF-8."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
 def digest(content: Any, letters: int = 12) -> str:
     """Hexadecimal hash of a config or of plain JSON values; equal content gives equal hashes on every machine."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=to_dict).encode()).hexdigest()[:letters]
+    return sha256(json.dumps(content, sort_keys=True, default=to_dict))[:letters]
 
 
 def require_known(name: str, known: Iterable[str], what: str) -> None:

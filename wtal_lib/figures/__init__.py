@@ -8,7 +8,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "style": ["COLOURS", "LABELS", "LINE_COLOURS", "FULL_WIDTH", "theme", "colour"],
+        "draw": ["COLOURS", "LABELS", "LINE_COLOURS", "FULL_WIDTH", "theme", "colour"],
         "data": ["classes", "videos", "feature_lengths", "mismatches", "structures", "timelines"],
         "video": ["timeline", "branches_over_truth", "pseudo_labels", "video_overview", "safe_name", "frame_ages"],
         "errors": ["protocols", "class_ap", "error_kinds", "verdicts", "error_removal_gain", "miss_rates"],

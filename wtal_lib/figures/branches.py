@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS, LABELS, OUTCOMES, STAGES, colour
+from wtal_lib.figures.draw import COLOURS, LABELS, OUTCOMES, STAGES, colour
 
 PARTS = {"inside": "#009E73", "context": "#E69F00", "elsewhere": "#999999"}
 "Parts of a detection, and their colours"

@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS
+from wtal_lib.figures.draw import COLOURS
 
 SUBSETS = {"train": "#35506B", "test": "#C9A35B"}
 "Training and test videos: dark and light, so that they differ in print too"
@@ -67,8 +67,7 @@ def videos(table: pd.DataFrame, axes: Sequence[Axes] | None = None) -> list[Axes
         if name != "foreground":
             draw.log_x(ax)
         ax.set(xlabel=PANELS[name], ylabel="videos of the subset (%)" if ax is axes[0] else "")
-    handles, labels = axes[0].get_legend_handles_labels()
-    axes[0].figure.legend(handles, labels, loc="outside upper left", ncols=2)
+    axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return axes
 
 

@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS
+from wtal_lib.figures.draw import COLOURS
 
 
 def factorial(table: pd.DataFrame, base: float, ax: Axes | None = None) -> Axes:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS
+from wtal_lib.figures.draw import COLOURS
 
 KIND_COLOURS = {
     "true positive": "#009E73",

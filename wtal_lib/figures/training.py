@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS, LABELS, STAGES, colour
+from wtal_lib.figures.draw import COLOURS, LABELS, STAGES, colour
 
 MAP = "mAP, mean over tIoU (%)"
 

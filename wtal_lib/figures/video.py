@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from wtal_lib.data.datasets import prompt_name
 from wtal_lib.data.segments import Detections, overlap, runs
 from wtal_lib.figures import draw
-from wtal_lib.figures.style import COLOURS, FULL_WIDTH, LABELS, OUTCOMES, colour
+from wtal_lib.figures.draw import COLOURS, FULL_WIDTH, LABELS, OUTCOMES, colour
 
 LEFT, RIGHT = 0.185, 0.985
 "share of the figure's width at which the time axis begins and ends; to the left of it stand names"

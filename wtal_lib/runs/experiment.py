@@ -22,11 +22,11 @@ from wtal_lib.method.pooling import precision
 from wtal_lib.method.presets import HEADLINE_BRANCH
 from wtal_lib.method.state import State
 from wtal_lib.runs import precomputed
-from wtal_lib.runs.records import METHOD, sha256
+from wtal_lib.runs.records import METHOD
 from wtal_lib.runs.sources import Data
 from wtal_lib.score.completeness import activated, covered, shares
 from wtal_lib.score.evaluate import report
-from wtal_lib.settings import digest, replaced, to_dict
+from wtal_lib.settings import digest, replaced, sha256, to_dict
 from wtal_lib.video.text import EFFICIENT_PROMPT, learner_for
 
 Scores = dict[str, dict[str, VideoScores]]
@@ -73,7 +73,12 @@ class Experiment:
         sizes = {name: getattr(config.training, name) for name in ("videos", "snippets", "held_out")}
         drawn = {"seed": config.seed, "warmup": config.schedule.warmup}
         self.texts = extensions.texts(contracts.own(self.config))
-        packs = {kind: self._features(kind, data) for kind in ("cbp", "vlp")}
+        both, videos = data.cbp.lengths.keys() & data.vlp.lengths.keys(), data.annotations.videos.values()
+        names = [video.name for video in videos if video.name in both and (video.labels or video.subset == "test")]
+        packs: dict[str, Any] = {"cbp": data.cbp, "vlp": data.vlp}
+        for kind, head in (("cbp", self.config.cbp.head), ("vlp", self.config.vlp.head)):
+            if head.startswith(PRECOMPUTED):  # another method's scores in place of features, on the grid of CBP's
+                packs[kind] = precomputed.scores(head, data.cbp, data.annotations, names)
         self.batches = Batches(data.annotations, packs["cbp"], packs["vlp"], **sizes, **drawn)
         self.foreign = {kind: one.fingerprint for kind, one in packs.items() if isinstance(one, precomputed.Scores)}
         self.vlp, self.logit_scale = data.vlp, float(data.vlp.meta.get("logit_scale", 100.0))
@@ -85,17 +90,6 @@ class Experiment:
         self.missing = [name for name in test if name not in both]
         self.sample = self.test[:: max(1, -(-len(self.test) // CURVE_VIDEOS))]
         self._truth: dict[str, np.ndarray] = {}
-
-    def _features(self, kind: str, data: Data) -> Any:
-        """The pack of a branch, or another method's scores in its place, on the grid of the CBP pack."""
-        name = getattr(self.config, kind).head
-        if not name.startswith(PRECOMPUTED):
-            return getattr(data, kind)
-        assert data.cbp is not None
-        assert data.vlp is not None
-        both, videos = data.cbp.lengths.keys() & data.vlp.lengths.keys(), data.annotations.videos.values()
-        names = [video.name for video in videos if video.name in both and (video.labels or video.subset == "test")]
-        return precomputed.scores(name, data.cbp, data.annotations, names)
 
     def text(self) -> torch.nn.Module:
         """Class rows: fixed, with a learnable residual, or learnt prompts; ValueError where these lack a text tower."""

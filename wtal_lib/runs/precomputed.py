@@ -87,13 +87,11 @@ def scores(head: str, pack: Features, annotations: Annotations, names: Sequence[
     any unit: what the other method thresholds. They keep their shape over time: a video's are moved up where they fall
     below 0 and divided by the greatest sum of a row, and what a row lacks to 1 is background. A detection's score is
     that of its class at the snippets of which it covers half; the greatest where several do. Rows spread evenly over
-    the video.
-
-    Raises:
-        ValueError: scores of other classes, a video without any, or NaN; FileNotFoundError: nothing is there.
+    the video. Raises ValueError: scores of other classes, a video without any, or NaN; FileNotFoundError: none there.
     """
-    path = place(head)
-    given: dict[str, Any] = _arrays(path, annotations) if path.is_dir() else _detected(path, pack, annotations)
+    path, naming = place(head), annotations.naming()
+    named = {naming(one.stem): one for one in files(path)}
+    given: dict[str, Any] = named if path.is_dir() else _detected(path, pack, annotations)
     if missing := [name for name in names if name not in given]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ValueError(
@@ -127,12 +125,6 @@ def probabilities(array: Float[np.ndarray, "t k"], classes: int) -> Float[np.nda
     raised = array - min(0.0, float(array.min()))
     raised = raised / max(float(raised.sum(axis=1).max()), 1e-12)
     return np.hstack([raised, 1 - raised.sum(axis=1, keepdims=True)]).clip(0, 1)
-
-
-def _arrays(path: Path, annotations: Annotations) -> dict[str, Path]:
-    """File of each video of a folder, named as features may be (:meth:`Annotations.naming`)."""
-    naming = annotations.naming()
-    return {naming(one.stem): one for one in files(path)}
 
 
 def _detected(path: Path, pack: Features, annotations: Annotations) -> dict[str, np.ndarray]:

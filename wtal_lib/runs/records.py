@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -11,25 +10,29 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from wtal_lib.settings import sha256
 
 METHOD = 4
 """Revision of the method, raised by hand when a change to the code changes a run's numbers: runs of another revision
 are computed anew. ``tests/test_fingerprint.py`` notices a change that was not declared, and pins the new numbers."""
 
 
-def project_root(start: Path | None = None) -> Path:
-    """The repository around ``start`` (default: the working directory), else an editable install's, else ``start``."""
-    start = (start or Path.cwd()).resolve()
-    for folder in (start, *start.parents, Path(__file__).resolve().parents[2]):
+def project_root() -> Path:
+    """The repository around the working directory, else an editable install's, else the working directory."""
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
         marker = folder / "pyproject.toml"
         if marker.is_file() and re.search(r'^name = "wtal_lib"$', marker.read_text(encoding="utf-8"), re.MULTILINE):
             return folder
-    return start
+    return here
 
 
 def cache_root() -> Path:
@@ -65,11 +68,6 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or not isinstance(record.get("files"), dict):
         raise ValueError(f"{path} is not a record: it has no list of files; run its notebook again")
     return record
-
-
-def sha256(content: bytes | str) -> str:
-    """Hexadecimal SHA-256 of bytes, or of text as UTF-8."""
-    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
 def code_state(root: Path) -> dict[str, Any]:
@@ -117,6 +115,17 @@ def peak_memory() -> float:
         return float("nan")
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def made(root: Path, began: float) -> dict[str, Any]:
+    """How a result was made: code in ``root``, packages, end and seconds since ``began`` (monotonic), memory."""
+    return {
+        "code": code_state(root),
+        "environment": environment(),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "wall_seconds": round(time.monotonic() - began, 2),
+        "peak_memory_mib": round(peak_memory(), 1),
+    }
 
 
 def rounded(value: Any) -> Any:

@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +82,8 @@ def finished(
     """The record of a finished run, which then lies in the first of ``places``; None if anything asked for is gone."""
     record, folder = store.finished(name, places), places[-1].parent
     asked = [kind for kind in keep if kind != "networks" or list(alternate(config.schedule))]  # or nothing is trained
-    if record is None or (curve and not curved(record)):
-        return None
-    if not all(any(folder.glob(store.KEPT[kind])) for kind in asked):
+    kept = all(any(folder.glob(store.KEPT[kind])) for kind in asked)
+    if record is None or not kept or (curve and not curved(record)):
         return None
     if not places[0].exists():
         store.write(places[0], record)
@@ -118,7 +116,7 @@ def _computed(
     progress: Callable[[str], None] | None,
 ) -> dict[str, Any]:
     """The record of a run that goes on from its last checkpoint to its end."""
-    began, config, batches = time.perf_counter(), experiment.config, experiment.batches
+    began, config, batches = time.monotonic(), experiment.config, experiment.batches
     state = fresh(config, batches, experiment.text(), experiment.logit_scale, experiment.device)
 
     def on_phase(phase: Phase, state: State) -> None:
@@ -148,11 +146,7 @@ def _computed(
         "complementarity": {branch: records.rounded(experiment.complementarity(of)) for branch, of in scores.items()},
         "history": records.rounded(state.history),
         **({"curve_videos": experiment.sample} if curve and len(experiment.sample) < len(experiment.test) else {}),
-        "code": records.code_state(records.project_root()),
-        "environment": records.environment(),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "wall_seconds": round(time.perf_counter() - began, 2),
-        "peak_memory_mib": round(records.peak_memory(), 1),
+        **records.made(records.project_root(), began),
     }
 
 

@@ -96,11 +96,7 @@ class Spec:
 
     @property
     def grid(self) -> Grid | None:
-        """The grid that was given for the pack of ``kind``.
-
-        Raises:
-            ValueError: a stride without fps, or an unknown kind.
-        """
+        """The grid that was given for the pack of ``kind``; ValueError for a stride without fps, or an unknown kind."""
         return given_grid(self.fps, self.stride, self.kind)
 
 

@@ -24,9 +24,9 @@ from wtal_lib.data.files import replacing
 from wtal_lib.data.segments import Detections
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import PRESETS, PROFILE_FIELDS, preset
-from wtal_lib.runs.records import cache_root, flat, project_root, sha256
+from wtal_lib.runs.records import cache_root, flat, project_root
 from wtal_lib.score.detections import read_detections
-from wtal_lib.settings import from_dict, to_dict
+from wtal_lib.settings import from_dict, sha256, to_dict
 from wtal_lib.simulate.knobs import DIFFICULTIES, DRAWN, difficulty
 
 RECORD, TRACEBACK, CHECKPOINT, WARMUP = "record.json", "traceback.txt", "last.safetensors", "warmup-"

@@ -94,10 +94,9 @@ def sweep(
     named = [_job(task, opened[task.spec], place, device) for task in tasks]
     jobs: dict[str, _Job] = {}
     for job in named:  # what equal ones keep, all together
-        curve, keep = job.task.curve, job.task.keep
-        if (one := jobs.get(job.identity)) is not None:
-            curve, keep = curve or one.task.curve, (*dict.fromkeys((*one.task.keep, *keep)),)
-        jobs[job.identity] = replace(job, task=replace(job.task, curve=curve, keep=keep))
+        one = jobs.get(job.identity, job).task
+        keep = tuple(dict.fromkeys((*one.keep, *job.task.keep)))
+        jobs[job.identity] = replace(job, task=replace(job.task, curve=one.curve or job.task.curve, keep=keep))
     known = {} if anew else {name: record for name, job in jobs.items() if (record := _known(job, retry)) is not None}
     todo = _in_turn([job for name, job in jobs.items() if name not in known], 0 if scheduler else workers or cores())
     if todo:

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "study": ["Study", "open_study"],
         "statistics": ["over_seeds_and_settings"],
-        "progress": ["live"],
-        "explorer": ["Explorer"],
+        "shown": ["live"],
+        "story": ["Explorer"],
     },
 )

@@ -117,8 +117,7 @@ def rules(dataset: str, profile: str, seeds: Sequence[int], *, wide: bool = Fals
 
 def rule_table(rows: Sequence[Row]) -> pd.DataFrame:
     """Word, kinds and target of each row of :func:`rules` but for late fusion's."""
-    labels = [row.config.pseudo_labels for row in rows]
-    return pd.DataFrame([(one.word, one.kinds, one.into) for one in labels], columns=["word", "kinds", "into"])
+    return pd.DataFrame([vars(row.config.pseudo_labels) for row in rows], columns=["word", "kinds", "into"])
 
 
 def sides(dataset: str, profile: str, seeds: Sequence[int], *, wide: bool = False, context: bool = False) -> list[Row]:
@@ -179,9 +178,8 @@ def thresholds(dataset: str, profile: str, seed: int, *, wide: bool = False) -> 
 
 def threshold_pairs(rows: Sequence[Row]) -> pd.DataFrame:
     """The thresholds of each row: below (background), above (foreground)."""
-    labels = [row.config.pseudo_labels for row in rows]
-    pairs = [(one.background_below, one.foreground_above) for one in labels]
-    return pd.DataFrame(pairs, columns=["below", "above"])
+    names = {"background_below": "below", "foreground_above": "above"}
+    return pd.DataFrame([vars(row.config.pseudo_labels) for row in rows], columns=[*names]).rename(columns=names)
 
 
 def brief(dataset: str, profile: str, seed: int) -> Config:
@@ -240,9 +238,7 @@ def by_world(rows: Sequence[Row], records: Sequence[Mapping[str, Any]], margin: 
     """A line a world and row: mean mAP of each branch and fused, and the fused difference from late fusion there.
 
     Columns world, row, cbp, vlp, then those of :func:`tables.effects`; ``margin`` is that of a single seed.
-
-    Raises:
-        ValueError: a run failed.
+    Raises ValueError: a run failed.
     """
     table = scored(rows, records)
     for branch in ("cbp", "vlp"):

@@ -26,7 +26,7 @@ from pygments.lexers import PythonLexer
 
 from wtal_lib.data.files import replacing
 from wtal_lib.runs.records import project_root
-from wtal_lib.studies import gallery, overview
+from wtal_lib.studies import gallery
 
 ROOMS = ("studies", "runs", "video", "method", "simulate", "score", "figures", "data")
 LOCAL = ("data_root", "results", "scheduler", "pack", "videos", "checkpoint")
@@ -86,7 +86,7 @@ def build(results: Path, root: Path | None = None) -> Path:
     notebooks, found = root / "notebooks", gallery.studies(results, tuple(gallery.SOURCES))
     if out.parent == root / "results":
         gallery.write(results, notebooks)
-        overview.update(root)
+        gallery.update_readme(root)
     shutil.rmtree(out, ignore_errors=True)
     (out / "figures").mkdir(parents=True)
     guides = {path: f"{path.stem.lower()}.html" for path in sorted(notebooks.glob("*.md"))}

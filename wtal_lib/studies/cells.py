@@ -38,10 +38,8 @@ def module_text(part: Any, known: Mapping[str, Any]) -> str:
     """The text of a module that defines ``part``, a class or function of a notebook's cell.
 
     It holds what its cell imports and defines, plain values too, and what other cells have imported for it or given a
-    name as a number or text (``known`` are the notebook's variables).
-
-    Raises:
-        ValueError: no cell defines it, or it rests on what another cell defines.
+    name as a number or text (``known`` are the notebook's variables). Raises ValueError: no cell defines it, or it
+    rests on what another cell defines.
     """
     text = _cell(part)
     lines, kept = text.splitlines(), [node for node in ast.parse(text).body if _is_definition(node)]

@@ -1,7 +1,11 @@
-"""``results/README.md``, the page a visitor sees first: each notebook's claims, its figures and what to look for."""
+"""The pages a visitor sees first, made from the committed results, so that no number is copied by hand.
+
+``results/README.md`` has each notebook's claims, its figures and what to look for; ``README.md`` a picture and a table.
+"""
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
@@ -9,9 +13,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
+import pandas as pd
+
 from wtal_lib.data.datasets import DATASETS
 from wtal_lib.data.files import replacing
+from wtal_lib.data.segments import runs
+from wtal_lib.figures.draw import FULL_WIDTH, LINE_COLOURS, theme
+from wtal_lib.figures.training import dot_plot
+from wtal_lib.figures.video import branches_over_truth
 from wtal_lib.runs import records
+from wtal_lib.settings import sha256
 
 OPENING = """# Results
 
@@ -33,6 +45,17 @@ SOURCES = {
 "Folders of results by what they rest on: heading, and what must be said below it"
 KEPT = tuple(source for source in SOURCES if source != "drawn")
 "Those that are committed; what rests on drawn annotations is made anew wherever no annotations are found"
+PLACE = "results/simulated/thumos14"
+BLOCK = re.compile(r"(<!-- numbers: .*? -->\n).*?(<!-- /numbers -->)", re.DOTALL)
+"The part of README.md that is written by :func:`update_readme`"
+ROWS = {
+    "vanilla VLP: no training": ("", "vanilla VLP", ""),
+    "late fusion: each branch on the video labels alone": ("CBP", "VLP", "late fusion"),
+    "`full`: the paper's rule, background in B, foreground in F": ("CBP, full", "VLP, full", "full"),
+    "`mutual`: both kinds of label in both steps (three seeds)": ("mutual CBP", "mutual VLP", "mutual"),
+    "supervised: snippet labels, an upper bound": ("supervised CBP", "supervised VLP", "supervised"),
+}
+"Rows of the table, and the lines of 02_main_results that they show"
 Found = list[tuple[Path, dict[str, Any] | None]]
 "Folder and record of some studies"
 
@@ -96,7 +119,7 @@ def _study(base: Path, folder: Path, record: Mapping[str, Any] | None, notebooks
     about = f"profile {given['profile']}, seeds {', '.join(map(str, given['seeds']))}, {record['wall_seconds']:.0f} s"
     link = f" · [the executed notebook]({executed})" if (base / executed).is_file() else ""
     lines = [head, f"[{folder.name}]({place}/record.json): {about}{link}\n"]
-    if is_earlier(record, notebook):
+    if (record["method"], record["notebook"]) != (records.METHOD, code_mark(notebook)):
         lines.append("*Made by an earlier revision of this notebook or of the method.*\n")
     lines += [f"- {'holds' if one['holds'] else '**does not hold**'}: {one['claim']}" for one in record["claims"]]
     left = list(dict.fromkeys(Path(file).stem for file in record["files"]))
@@ -130,10 +153,9 @@ def results_of(source: str) -> list[str]:
     return [re.sub(r"\{[^}]*\}", r"\\w*", name) for name in found]
 
 
-def is_earlier(record: Mapping[str, Any], notebook: Path) -> bool:
-    """Whether a study was made by another method than today's, or by other code in its notebook."""
-    code = records.sha256("\n\n".join(notebook_cells(notebook, "code")))[:16]
-    return (record["method"], record["notebook"]) != (records.METHOD, code)
+def code_mark(notebook: Path) -> str:
+    """Hash of what a notebook computes: its code but for the parameters."""
+    return sha256("\n\n".join(notebook_cells(notebook, "code")))[:16]
 
 
 def notebook_cells(notebook: Path, kind: str) -> list[str]:
@@ -147,3 +169,77 @@ def _cells(notebook: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, LookupError):
         return []
     return [cell for cell in cells if "parameters" not in cell["metadata"].get("tags", [])]
+
+
+def update_readme(root: Path) -> None:
+    """Write table and picture anew into README.md and :data:`PLACE`, where what they are made from is there."""
+    place, page = root / PLACE, root / "README.md"
+    if (place / "02_main_results/main.csv").is_file() and page.is_file():
+        text = page.read_text(encoding="utf-8")
+        with replacing(page) as file:
+            file.write(BLOCK.sub(lambda found: found[1] + table(place) + found[2], text).encode())
+        seen = pd.read_csv(place / "04_complementarity/one_video.csv")
+        if "truth" in seen:
+            with replacing(place / "overview.png") as file:
+                file.write(picture(seen, pd.read_csv(place / "02_main_results/main.csv")))
+
+
+def table(place: Path) -> str:
+    """The scores of :data:`ROWS` as Markdown, what the full method gains, in held-out worlds too; ActivityNet1.2."""
+    mean, gain = _main_results(place)
+    for branch, value in pd.read_csv(place / "03_ablation/branches.csv").set_index("row").loc["mutual"].items():
+        mean[f"mutual {branch}".removesuffix(" fused")] = value
+    stamp = re.findall("<sub>(.*)</sub>", (place / "02_main_results/main.md").read_text(encoding="utf-8"))[0]
+    lines = [f"| {stamp}: mean mAP (%) | CBP | VLP | fused |", "|---|---:|---:|---:|"]
+    for row, names in ROWS.items():
+        lines.append(f"| {row} | " + " | ".join(f"{mean[name]:.1f}" if name else "" for name in names) + " |")
+    lines.append(f"| `full` over late fusion, 95 % interval over videos and seeds | | | {gain} |")
+    worlds = pd.read_csv(place / "03_ablation/worlds.csv")
+    drawn = worlds[(worlds["row"] == "full") & worlds["world"].str.startswith("drawn")]["difference"]
+    each, page = ", ".join(f"{one:+.1f}" for one in drawn), f"{PLACE}/03_ablation/worlds.md"
+    lines.append(f"| the same in {len(drawn)} held-out worlds, [one by one]({page}) | | | {each} |")
+    other = place.with_name("activitynet12")
+    if (other / "02_main_results/main.csv").is_file():
+        mean, gain = _main_results(other)
+        for row, names in zip(("late fusion", "`full`"), [*ROWS.values()][1:3], strict=True):
+            lines.append(f"| **ActivityNet1.2**, {row} | {' | '.join(f'{mean[name]:.1f}' for name in names)} |")
+        lines.append(f"| **ActivityNet1.2**, `full` over late fusion (tIoU 0.5 to 0.95) | | | {gain} |")
+    return "\n".join(lines) + "\n"
+
+
+def _main_results(place: Path) -> tuple[pd.Series, str]:
+    """Mean mAP of each line of 02_main_results, and what the full method gains over late fusion, with its interval."""
+    mean = pd.read_csv(place / "02_main_results/main.csv").groupby("line")["mean"].mean()
+    effect = pd.read_csv(place / "02_main_results/effect.csv").set_index("line").loc["full"]
+    return mean, f"{effect['difference']:+.1f} [{effect['low']:+.1f}, {effect['high']:+.1f}]"
+
+
+def picture(seen: pd.DataFrame, scores: pd.DataFrame) -> bytes:
+    """What the branches take for action in one video, beside what each scores on all of them; PNG.
+
+    ``seen`` has the columns start (s), truth and a curve a branch; ``scores`` line and mean (mAP in percent).
+    """
+    theme()
+    step = float(seen["start"].iloc[1])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(1.5 * FULL_WIDTH, 3.4), width_ratios=[1.9, 1])
+    names = {
+        "CBP": "CBP\nfinds too little",
+        "vanilla VLP": "vanilla VLP\nfinds too much",
+        "full": "both, after\nteaching",
+    }
+    curves = {title: seen[name].to_numpy() for name, title in names.items()}
+    branches_over_truth(runs(seen["truth"].to_numpy(dtype=bool)) * step, curves, step, dict.fromkeys(curves, 0.5), left)
+    lines = ["vanilla VLP", "CBP", "VLP", "late fusion", "full"]
+    by_line = {line: scores.loc[scores["line"] == line, "mean"].tolist() for line in lines}
+    heads = {"vanilla VLP": "no training", "CBP": "video labels alone", "full": "teaching each other"}
+    dot_plot(by_line, colours=LINE_COLOURS, heads=heads, base="late fusion", ax=right)
+    mean = scores.groupby("line")["mean"].mean()
+    right.margins(x=0.2)
+    gain = f"{mean['full'] - mean['late fusion']:+.1f} points over late fusion"
+    right.set_title(gain)
+    right.text(0.02, 0.02, "SIMULATED features", transform=right.transAxes, weight="bold", color="#B00020")
+    left.set_title("SIMULATED features, one usual video", loc="right", color="#B00020")
+    held = io.BytesIO()
+    figure.savefig(held, format="png", dpi=130, metadata={"Software": None})
+    plt.close(figure)
+    return held.getvalue()

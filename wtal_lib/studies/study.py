@@ -16,7 +16,6 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -30,11 +29,11 @@ from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from wtal_lib.data.datasets import DATASETS, get_dataset
 from wtal_lib.data.features import marked
 from wtal_lib.data.files import replacing
-from wtal_lib.figures.style import stamped, theme
+from wtal_lib.figures.draw import stamped, theme
 from wtal_lib.runs import records
 from wtal_lib.runs.sources import Data, Spec, open_data
 from wtal_lib.runs.store import Store
-from wtal_lib.settings import to_dict
+from wtal_lib.settings import sha256, to_dict
 from wtal_lib.studies import gallery
 from wtal_lib.studies.cells import as_module
 from wtal_lib.studies.parameters import PARAMETERS, check_parameters
@@ -197,7 +196,6 @@ class Study(Data):
                 data[kind] |= size
         given = {name: Path(self.parameters[name]) for name in ("data_root", "results")}
         folders = {name: str(self._shown(path)) for name, path in given.items() if path.is_absolute()}
-        cells = gallery.notebook_cells(self.root / "notebooks" / f"{self.name}.ipynb", "code")
         return {
             "study": self.name,
             "parameters": {**self.parameters, **folders},
@@ -206,15 +204,11 @@ class Study(Data):
             "data": {**data, "missing": sorted(self.missing)},
             "simulator": to_dict(self.world.config) if self.world else None,
             "method": records.METHOD,
-            "notebook": records.sha256("\n\n".join(cells))[:16],
-            "code": records.code_state(self.root),
-            "environment": records.environment(),
-            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "wall_seconds": round(time.monotonic() - self.started, 2),
-            "peak_memory_mib": round(records.peak_memory(), 1),
+            "notebook": gallery.code_mark(self.root / "notebooks" / f"{self.name}.ipynb"),
+            **records.made(self.root, self.started),
             "claims": [{"claim": claim, "holds": holds} for claim, holds in self.claims.items()],
             "files": {
-                name: {"sha256": records.sha256(content), "simulated": self.simulated_parts(rests_on)}
+                name: {"sha256": sha256(content), "simulated": self.simulated_parts(rests_on)}
                 for name, (content, rests_on) in sorted(self.files.items())
             },
         }

@@ -96,7 +96,11 @@ def fill_packs(
     OSError for a full disk.
     """
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    metas = [_meta(target.backbone, grid) | {"versions": versions} for target in targets]
+    metas: list[dict[str, Any]] = [
+        {"model": one.name, "fps": grid.fps, "stride": grid.stride, "embed_dim": one.width, **one.meta}
+        | {"versions": versions}
+        for one in (target.backbone for target in targets)
+    ]
     for target, meta in zip(targets, metas, strict=True):
         _require_same(target.out, meta)
     require_distinct(videos)
@@ -148,11 +152,6 @@ def fill_packs(
             f"{len(result.written) + len(result.skipped)} finished videos are kept: make room and call again"
         ) from error
     return result
-
-
-def _meta(backbone: Backbone, grid: Grid) -> dict[str, Any]:
-    meta = {"model": backbone.name, "fps": grid.fps, "stride": grid.stride, "embed_dim": backbone.width}
-    return meta | backbone.meta
 
 
 def snippets(

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from wtal_lib.data.segments import I3D_GRID, Grid
+from wtal_lib.settings import sha256
 from wtal_lib.video import i3d
 from wtal_lib.video.backbone import Backbone
-from wtal_lib.video.i3d_weights import sha256
 
 SHORT_SIDE, CROP = 256, 224
 "pixels: frames are resized to the one, and the middle square of the other is taken (Carreira and Zisserman 2017)"
@@ -134,8 +134,3 @@ def load_backbone(
         "precision": precision,
     }
     return i3d_backbone(nets, **options, **about)
-
-
-def pack_name(flow: str) -> str:
-    """What a pack is called whose flow weights are ``flow``."""
-    return "i3d-rgb-flow" if flow else "i3d-rgb"

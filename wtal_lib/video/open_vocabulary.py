@@ -92,9 +92,8 @@ def vanilla(pack: OpenPack) -> Scorer:
 def trained(run: str | Path, pack: OpenPack) -> Scorer:
     """Score by the averaged branches of a run.
 
-    Raises:
-        FileNotFoundError: there is no finished run.
-        ValueError: it is damaged, of another width, of precomputed scores, or of own parts whose text has changed.
+    Raises FileNotFoundError: there is no finished run; ValueError: it is damaged, of another width, of precomputed
+    scores, or of own parts whose text has changed.
     """
     run = Path(run)
     if not (run / "record.json").is_file():
@@ -183,13 +182,14 @@ def localize_pack(pack: OpenPack, scorer: Scorer, cbp: Features | None = None, e
     return localize(list(found.values()), config, pack.grid if cbp is None else cbp.grid, scorer.classes)
 
 
-def readable_part(pack: OpenPack) -> tuple[OpenPack, dict[str, str]]:
-    """The pack without the videos whose file is damaged, and why each of these cannot be read.
+def localize_to_file(
+    folder: Path, out: Path, checkpoint: Path | None = None, data_root: str = ""
+) -> tuple[str, list[str]]:
+    """Write the detections of a pack as ``wtal localize`` does; a line about them, and one on each unreadable video.
 
-    Raises:
-        ValueError: none can be read.
+    Raises ValueError: none can be read.
     """
-    broken: dict[str, str] = {}
+    pack, broken = open_pack(folder), dict[str, str]()
     for name in pack.files:
         try:
             _ = pack[name]
@@ -197,14 +197,7 @@ def readable_part(pack: OpenPack) -> tuple[OpenPack, dict[str, str]]:
             broken[name] = str(error)
     if len(broken) == len(pack.files):
         raise ValueError(f"none of its {len(broken)} videos can be read: {next(iter(broken.values()))}")
-    return replace(pack, files={name: path for name, path in pack.files.items() if name not in broken}), broken
-
-
-def localize_to_file(
-    folder: Path, out: Path, checkpoint: Path | None = None, data_root: str = ""
-) -> tuple[str, list[str]]:
-    """Write the detections of a pack as ``wtal localize`` does; a line about them, and one on each unreadable video."""
-    pack, broken = readable_part(open_pack(folder))
+    pack = replace(pack, files={name: path for name, path in pack.files.items() if name not in broken})
     scorer = trained(checkpoint, pack) if checkpoint else vanilla(pack)
     found = localize_pack(pack, scorer, cbp_features(data_root, scorer) if data_root else None)
     write_detections(out, found)

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from wtal_lib.settings import require_known
-from wtal_lib.video.weights import WeightsError, plain_weights, require_weights, warn_of_quick_gelu
+from wtal_lib.video.weights import WeightsError, first_line, plain_weights, require_weights, warn_of_quick_gelu
 
 RANDOM = "random"
 "instead of a tag of open_clip: seeded random weights, for tests and for trying things out"
@@ -146,7 +146,7 @@ def require_usable(device: str | torch.device, precision: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {str(device)!r} cannot be used here: {_first_line(error)}; try cpu") from error
+        raise ValueError(f"device {str(device)!r} cannot be used here: {first_line(error)}; try cpu") from error
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
@@ -191,7 +191,7 @@ def _no_weights(model: str, pretrained: str, tag: dict[str, Any], error: Excepti
     source = f"https://huggingface.co/{hub.rstrip('/')}" if hub else url or model
     name = f"{model}-quickgelu" if tag.get("quick_gelu") and "quickgelu" not in model else model
     return (
-        f"cannot fetch what {model} with {pretrained!r} needs from {source} ({_first_line(error)}). On a machine with "
+        f"cannot fetch what {model} with {pretrained!r} needs from {source} ({first_line(error)}). On a machine with "
         f"a network run: python -c \"import open_clip; open_clip.create_model('{model}', '{pretrained}')\" and copy "
         "its ~/.cache/huggingface here; or download open_clip_model.safetensors from that page and name the file: "
         f"--model {name} --pretrained FOLDER/open_clip_model.safetensors"
@@ -202,7 +202,3 @@ def _reason(error: Exception) -> str:
     """The first telling line of PyTorch's complaint about a state dict: the first tensor that does not fit."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return next((line for line in lines if not line.startswith("Error(s) in loading")), type(error).__name__)[:200]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -31,22 +31,14 @@ class WeightsError(ValueError):
 
 
 def require_weights(path: Path) -> None:
-    """Refuse a pointer, a web page, a file that is cut off, and one that cannot be read without running its code.
-
-    Raises:
-        WeightsError: which of these it is.
-    """
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        start = file.read(512)
-    again = "download the file itself again"
+    """Raise WeightsError for a pointer, a web page, a file cut off, and one that cannot be read without its code."""
+    size, again = path.stat().st_size, "download the file itself again"
     if found := instead(path):
         raise WeightsError(f"{path}: expected weights, but {found}; {again}")
     if path.suffix == ".safetensors":
-        length = int.from_bytes(start[:8], "little")
         try:
             with open(path, "rb") as file:
-                file.seek(8)
+                length = int.from_bytes(file.read(8), "little")
                 entries = json.loads(file.read(length)) if length < size else {}
             ends = [one["data_offsets"][1] for name, one in entries.items() if name != "__metadata__"]
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -57,19 +49,22 @@ def require_weights(path: Path) -> None:
     try:
         torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise WeightsError(
-            f"{path} is not a plain state dict and is not opened (it might run code, or be cut off): {reason}; "
-            "convert it to safetensors where you trust it, or use open_clip's own tag"
+            f"{path} is not a plain state dict and is not opened (it might run code, or be cut off): "
+            f"{first_line(error)}; convert it to safetensors where you trust it, or use open_clip's own tag"
         ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says first, or its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 @contextmanager
 def plain_weights(path: Path, use: bool = True) -> Iterator[Path]:
     """The checkpoint ``path`` itself, or a temporary safetensors file of it where its weights are wrapped or prefixed.
 
-    Raises:
-        WeightsError: it holds no tensors, or one that is not finite.
+    Raises WeightsError: it holds no tensors, or one that is not finite.
     """
     if not use:
         yield path
