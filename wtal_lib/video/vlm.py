@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -119,10 +119,11 @@ def load(
         pretrained = str(Path(pretrained).expanduser())
     options = dict.fromkeys(("load_weights", "pretrained_text", "require_pretrained"), wanted)
     options |= {"force_quick_gelu": bool(tag.get("quick_gelu"))}
+    held = plain_weights(Path(pretrained)) if from_file else nullcontext(pretrained)
     try:
-        with _hub(), torch.random.fork_rng(devices=[]), plain_weights(Path(pretrained), from_file) as plain:
+        with _hub(), torch.random.fork_rng(devices=[]), held as plain:
             torch.manual_seed(seed)
-            weights = (str(plain) if from_file else pretrained) if wanted and ":" not in model else None
+            weights = str(plain) if wanted and ":" not in model else None
             built = open_clip.create_model(model, weights, precision=PRECISIONS[precision], device=device, **options)
             tokenizer = open_clip.get_tokenizer(model)
     except (RuntimeError, OSError, ImportError) as error:

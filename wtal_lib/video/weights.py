@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -61,14 +60,11 @@ def first_line(error: Exception) -> str:
 
 
 @contextmanager
-def plain_weights(path: Path, use: bool = True) -> Iterator[Path]:
+def plain_weights(path: Path) -> Iterator[Path]:
     """The checkpoint ``path`` itself, or a temporary safetensors file of it where its weights are wrapped or prefixed.
 
     Raises WeightsError: it holds no tensors, or one that is not finite.
     """
-    if not use:
-        yield path
-        return
     held: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     state = unwrapped(held)
     if not state:
@@ -76,16 +72,11 @@ def plain_weights(path: Path, use: bool = True) -> Iterator[Path]:
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{path}: {name} holds NaN or infinity; take another checkpoint")
-    if state.keys() == getattr(held, "keys", dict)():
+    with tempfile.TemporaryDirectory() as folder:
+        if state.keys() != getattr(held, "keys", dict)():
+            path = Path(folder) / "plain.safetensors"
+            save_file({key: tensor.contiguous().clone() for key, tensor in state.items()}, path)
         yield path
-        return
-    handle, name = tempfile.mkstemp(suffix=".safetensors")
-    os.close(handle)
-    try:
-        save_file({key: tensor.contiguous().clone() for key, tensor in state.items()}, name)
-        yield Path(name)
-    finally:
-        os.unlink(name)
 
 
 def unwrapped(held: Any) -> dict[str, Tensor]:
