@@ -15,8 +15,6 @@ from typing import Any
 
 from wtal_lib.data.files import replacing
 
-DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-
 
 def as_module(part: Any, folder: Path) -> tuple[str, str]:
     """The name ``module:attribute`` of a class or function, and its module's text where it was made for it.
@@ -68,7 +66,7 @@ def _is_definition(node: ast.stmt) -> bool:
         with suppress(ValueError):
             ast.literal_eval(node.value)
             return True
-    return isinstance(node, DEFINITIONS)
+    return isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))
 
 
 def _global_names(table: SymbolTable) -> set[str]:

@@ -9,9 +9,9 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -58,15 +58,6 @@ ROWS = {
 "Rows of the table, and the lines of 02_main_results that they show"
 Found = list[tuple[Path, dict[str, Any] | None]]
 "Folder and record of some studies"
-
-
-class Section(NamedTuple):
-    """A part of a notebook."""
-
-    text: str
-    "of its markdown cell, heading included"
-    results: list[str]
-    "names of the figures and tables that its code keeps, as regular expressions: f-strings are known in part"
 
 
 def write(results: Path, notebooks: Path) -> None:
@@ -123,32 +114,31 @@ def _study(base: Path, folder: Path, record: Mapping[str, Any] | None, notebooks
         lines.append("*Made by an earlier revision of this notebook or of the method.*\n")
     lines += [f"- {'holds' if one['holds'] else '**does not hold**'}: {one['claim']}" for one in record["claims"]]
     left = list(dict.fromkeys(Path(file).stem for file in record["files"]))
-    for section in [*sections(notebook), Section("", [".*"])]:
-        here = [stem for name in section.results for stem in left if re.fullmatch(name, stem)]
+    for text, names in [*sections(notebook), ("", [".*"])]:
+        here = [stem for name in names for stem in left if re.fullmatch(name, stem)]
         left = [stem for stem in left if stem not in here]
         if here:
-            lines.append("\n" + re.sub(r"^## ", "#### ", section.text))
+            lines.append("\n" + re.sub(r"^## ", "#### ", text))
         for stem in dict.fromkeys(here):
             picture = f"{stem}.png" in record["files"]
             lines.append(f"\n![{stem}]({place}/{stem}.png)" if picture else f"\n[{stem}]({place}/{stem}.md)")
     return "\n".join(lines) + "\n"
 
 
-def sections(notebook: Path) -> Iterator[Section]:
-    """The parts of a notebook that keep results."""
-    text, names = "", list[str]()
-    for cell in [*_cells(notebook), {"cell_type": "markdown", "source": ""}]:
+def sections(notebook: Path) -> list[tuple[str, list[str]]]:
+    """The parts of a notebook: their text, heading included, and :func:`results_of` the cells below it."""
+    parts = [("", list[str]())]
+    for cell in _cells(notebook):
         source = "".join(cell["source"])
         if cell["cell_type"] == "code":
-            names += results_of(source)
-            continue
-        if names:
-            yield Section(text, names)
-        text, names = source, []
+            parts[-1][1].extend(results_of(source))
+        else:
+            parts.append((source, []))
+    return parts
 
 
 def results_of(source: str) -> list[str]:
-    """Names of the figures and tables that a cell keeps, as regular expressions."""
+    """Names of the figures and tables that a cell keeps, as regular expressions: f-strings are known in part."""
     found = re.findall(r'study\.(?:figure|table)\(\s*f?"([^"]+)"', source)
     return [re.sub(r"\{[^}]*\}", r"\\w*", name) for name in found]
 
@@ -235,8 +225,7 @@ def picture(seen: pd.DataFrame, scores: pd.DataFrame) -> bytes:
     dot_plot(by_line, colours=LINE_COLOURS, heads=heads, base="late fusion", ax=right)
     mean = scores.groupby("line")["mean"].mean()
     right.margins(x=0.2)
-    gain = f"{mean['full'] - mean['late fusion']:+.1f} points over late fusion"
-    right.set_title(gain)
+    right.set_title(f"{mean['full'] - mean['late fusion']:+.1f} points over late fusion")
     right.text(0.02, 0.02, "SIMULATED features", transform=right.transAxes, weight="bold", color="#B00020")
     left.set_title("SIMULATED features, one usual video", loc="right", color="#B00020")
     held = io.BytesIO()
