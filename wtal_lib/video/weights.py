@@ -72,11 +72,13 @@ def plain_weights(path: Path) -> Iterator[Path]:
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{path}: {name} holds NaN or infinity; take another checkpoint")
-    with tempfile.TemporaryDirectory() as folder:
-        if state.keys() != getattr(held, "keys", dict)():
-            path = Path(folder) / "plain.safetensors"
-            save_file({key: tensor.contiguous().clone() for key, tensor in state.items()}, path)
+    if state.keys() == getattr(held, "keys", dict)():
         yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.safetensors"
+        save_file({key: tensor.contiguous().clone() for key, tensor in state.items()}, plain)
+        yield plain
 
 
 def unwrapped(held: Any) -> dict[str, Tensor]:
