@@ -15,7 +15,6 @@ from wtal_lib import extensions
 from wtal_lib.cli import main
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import preset
-from wtal_lib.method.state import fresh
 from wtal_lib.runs.experiment import Experiment, identity, resolved
 from wtal_lib.runs.run import run
 from wtal_lib.runs.sources import Data, open_data
@@ -50,7 +49,7 @@ def short(**changes: Any) -> Config:
 
 def begun(config: Config, data: Data) -> Any:
     one = Experiment(config, data, "cpu")
-    return fresh(one.config, one.batches, one.text(), one.logit_scale)
+    return one.fresh()
 
 
 def named(config: Config, data: Data) -> str:
@@ -187,11 +186,11 @@ def test_what_is_wrong_with_a_part_is_one_sentence_before_training(
 
 
 def test_a_part_that_was_changed_is_run_anew_and_not_before(here: Path) -> None:
-    loss = extensions.load("my_losses:smoothness", "loss")
+    loss = extensions.load("my_losses:smoothness", "losses.extra")
     parts.written(here, my_losses=parts.LOSS.replace("diff(dim=1)", "diff(1 + 0, dim=1)"))
-    assert extensions.load("my_losses:smoothness", "loss") is loss
+    assert extensions.load("my_losses:smoothness", "losses.extra") is loss
     assert extensions.read("my_losses", "loss").text != parts.LOSS
-    assert extensions.load("my_losses:smoothness", "loss") is not loss
+    assert extensions.load("my_losses:smoothness", "losses.extra") is not loss
 
 
 GRID = """

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wtal_lib.method.config import Branch
-from wtal_lib.method.contracts import probe
 from wtal_lib.method.heads import HEADS, head
 from wtal_lib.method.heads.contrast import best_rows, co_activity, dilated, info_nce
 from wtal_lib.method.losses import video_label_terms
 from wtal_lib.method.models import Output
+from wtal_lib.runs.contracts import probe
 from wtal_lib.runs.sources import Spec, open_data
 
 EACH = pytest.mark.parametrize("name", HEADS)

@@ -12,7 +12,6 @@ from faulty import plain
 from wtal_lib.data import checkpoint
 from wtal_lib.method.localize import VideoScores, min_max
 from wtal_lib.method.presets import PRESETS, preset
-from wtal_lib.method.state import fresh
 from wtal_lib.runs import experiment, store
 from wtal_lib.runs import run as runs
 from wtal_lib.runs.experiment import Experiment, identity, resolved
@@ -56,8 +55,8 @@ def test_every_preset_makes_a_record_with_scores_for_each_branch(data, tmp_path,
 def test_a_finished_run_is_never_computed_twice_unless_asked(data, tmp_path, monkeypatch):
     first = run(short(), data, tmp_path)
     trained = []
-    original = runs.trainer.train
-    monkeypatch.setattr(runs.trainer, "train", lambda *a, **k: trained.append(1) or original(*a, **k))
+    original = runs.checkpoints.train
+    monkeypatch.setattr(runs.checkpoints, "train", lambda *a, **k: trained.append(1) or original(*a, **k))
     assert run(short(), data, tmp_path) == first
     assert not trained
     again = run(short(), data, tmp_path, anew=True)
@@ -175,8 +174,7 @@ def test_completeness_of_the_truth_itself_is_one(data):
 
 def test_sequences_are_smoothed_before_they_are_fused(data):
     plain_one, smooth = (Experiment(short(localize__smoothing=width), data) for width in (0.0, 2.0))
-    text, scale = plain_one.text(), plain_one.logit_scale
-    state = fresh(plain_one.config, plain_one.batches, text, scale)
+    state = plain_one.fresh()
     state.done = 1
     name = smooth.test[0]
     before, after = (one.scores(state, [name]) for one in (plain_one, smooth))
@@ -199,8 +197,8 @@ def test_of_a_run_remains_what_is_asked_and_its_record_stays_as_it_was(data, tmp
     place, trained = store.Store(tmp_path / "results", tmp_path / "cache"), []
     own, record = place.places(Experiment(short(), data).identity)
     folder = record.parent
-    original = runs.trainer._run_phase
-    monkeypatch.setattr(runs.trainer, "_run_phase", lambda *a, **k: trained.append(1) or original(*a, **k))
+    original = runs.checkpoints._run_phase
+    monkeypatch.setattr(runs.checkpoints, "_run_phase", lambda *a, **k: trained.append(1) or original(*a, **k))
 
     def computed(*keep):
         trained.clear()

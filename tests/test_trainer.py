@@ -15,7 +15,9 @@ from wtal_lib.method.models import whole_videos
 from wtal_lib.method.presets import preset
 from wtal_lib.method.pseudo_labels import Labels
 from wtal_lib.method.schedule import alternate
-from wtal_lib.method.state import BRANCHES, fresh, identity, resume
+from wtal_lib.method.state import BRANCHES
+from wtal_lib.runs import checkpoints
+from wtal_lib.runs.checkpoints import identity, resume
 from wtal_lib.runs.experiment import Experiment
 from wtal_lib.runs.sources import Spec, open_data
 from wtal_lib.settings import replaced
@@ -33,8 +35,10 @@ def task(data, name="full", **changes):
 
 
 def trained(one, folder=None, state=None):
-    state = state or fresh(one.config, one.batches, one.text(), one.logit_scale)
-    return trainer.train(one.config, one.batches, state, truth=one.snippet_truth, folder=folder)
+    state = state or one.fresh()
+    if folder is None:
+        return trainer.train(one.config, one.batches, state, truth=one.snippet_truth)
+    return checkpoints.train(one.config, one.batches, state, folder, truth=one.snippet_truth)
 
 
 def weights(state):
@@ -59,7 +63,7 @@ def test_the_callers_random_state_is_left_alone(data):
 
 def test_a_step_moves_its_student_and_freezes_its_teacher(data):
     one, seen = task(data), []
-    state = fresh(one.config, one.batches, one.text(), one.logit_scale)
+    state = one.fresh()
     before = {name: trainer_weights(state, name) for name in BRANCHES}
 
     def on_phase(phase, state):
@@ -85,7 +89,7 @@ def test_presets_share_their_warm_up_to_the_bit(data):
 
 def test_pseudo_labels_are_counted_but_the_ground_truth_changes_nothing(data):
     one = task(data)
-    blind = trainer.train(one.config, one.batches, fresh(one.config, one.batches, one.text(), one.logit_scale))
+    blind = trainer.train(one.config, one.batches, one.fresh())
     seeing = trained(one)
     assert torch.equal(weights(blind), weights(seeing))
     counts = seeing.history[-1]["pseudo_labels"]["cbp"]
@@ -113,7 +117,7 @@ def test_a_branch_is_asked_once_about_each_video_until_it_moves(data, monkeypatc
 
 def test_the_paper_s_rule_asks_the_teacher_alone(data, monkeypatch):
     one, asked = task(data, "paper"), []
-    state = fresh(one.config, one.batches, one.text(), one.logit_scale)
+    state = one.fresh()
 
     def noted(branch, names, *more):
         asked.append(next(name for name in BRANCHES if state.averages[name] is branch))
@@ -138,9 +142,9 @@ def test_a_run_that_stopped_after_any_phase_resumes_to_the_same_bits(data, tmp_p
         if phase.index + 1 == phases:
             raise StoppedError
 
-    state = fresh(one.config, one.batches, one.text(), one.logit_scale)
+    state = one.fresh()
     with pytest.raises(StoppedError):
-        trainer.train(one.config, one.batches, state, folder=tmp_path, on_phase=stop)
+        checkpoints.train(one.config, one.batches, state, tmp_path, on_phase=stop)
     resumed = trained(one, tmp_path)
     assert torch.equal(weights(resumed), weights(whole))
     assert len(resumed.history) == len(whole.history)
@@ -149,7 +153,7 @@ def test_a_run_that_stopped_after_any_phase_resumes_to_the_same_bits(data, tmp_p
 def test_a_checkpoint_keeps_evidence_and_reliability(data, tmp_path):
     one = task(data)
     whole = trained(one, tmp_path)
-    resumed = fresh(one.config, one.batches, one.text(), one.logit_scale)
+    resumed = one.fresh()
     resume(one.config, one.batches, resumed, tmp_path)
     assert resumed.evidence["vlp"], "the last step trained CBP: VLP stands as it stood when it taught"
     assert {n: set(of) for n, of in resumed.evidence.items()} == {n: set(of) for n, of in whole.evidence.items()}
@@ -168,9 +172,9 @@ def test_reliability_is_measured_once_and_a_resumed_run_does_not_measure_again(d
         if phase.name == "B":
             raise InterruptedError
 
-    state = fresh(one.config, one.batches, one.text(), one.logit_scale)
+    state = one.fresh()
     with pytest.raises(InterruptedError):
-        trainer.train(one.config, one.batches, state, folder=tmp_path, on_phase=stop)
+        checkpoints.train(one.config, one.batches, state, tmp_path, on_phase=stop)
     assert len(times) == 1
     trained(one, tmp_path)
     assert len(times) == 2, "stopped in B, before its checkpoint: the warm-up's checkpoint knows no reliability"
@@ -195,7 +199,7 @@ def test_a_teacher_s_labels_weigh_by_its_claim(data, word, reliability, earned, 
     for student, weight in expected.items():
         terms = []
         for known in (reliability, None):
-            state = fresh(one.config, one.batches, one.text(), one.logit_scale)
+            state = one.fresh()
             state.reliability = known
             terms.append(trainer.update(one.config, state, student, batch, labels, 0)["distill"])
         assert terms[0] == pytest.approx(weight * terms[1], rel=1e-5)
@@ -259,7 +263,7 @@ def test_a_loss_that_is_not_a_number_stops_with_step_videos_and_checkpoint(data,
 
 def test_the_supervised_bound_wants_ground_truth(data):
     one = task(data, "supervised")
-    state = fresh(one.config, one.batches, one.text(), one.logit_scale)
+    state = one.fresh()
     with pytest.raises(ValueError, match="trains on ground truth, and none was given"):
         trainer.train(one.config, one.batches, state)
 

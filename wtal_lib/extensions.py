@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -17,6 +19,14 @@ from typing import Any, NamedTuple
 
 SEPARATOR = ":"
 "between a module and what it holds"
+CALLED = {
+    "cbp.head": "Head(moments, classes, config)",
+    "vlp.head": "Head(moments, text, logit_scale, config)",
+    "pseudo_labels.rule": "rule(student, evidence, config, shares)",
+    "losses.extra": "loss(output, mask, y)",
+    "fusion": "fusion(cas_btc, share_b)",
+}
+"how a part of each kind is called, by the config's field"
 
 
 class Loaded(NamedTuple):
@@ -43,7 +53,8 @@ def load(name: str, field: str) -> Any:
     Modules are looked for in the current folder too, as ``python -m`` does. ``field`` is what the name was given for.
 
     Raises:
-        ValueError: no such module, one that does not import, or that holds no such thing; with those that it holds.
+        ValueError: no such module, one that does not import, or that holds no such thing, with those that it holds; or
+            a part that is called otherwise than its kind is.
     """
     module, _, attribute = name.partition(SEPARATOR)
     found: Any = (_loaded.get(module) or read(module, f"{field} {name!r}")).module
@@ -52,7 +63,25 @@ def load(name: str, field: str) -> Any:
             known = [one for one, value in vars(found).items() if callable(value) and one[0] != "_"]
             raise ValueError(f"{field} {name!r}: {module} holds no {part!r}; it holds {', '.join(known) or 'nothing'}")
         found = getattr(found, part)
+    expected = CALLED[field]
+    try:
+        inspect.signature(found).bind(*range(expected.count(",") + 1))
+    except (TypeError, ValueError):
+        came = f"{attribute}{inspect.signature(found)}" if callable(found) else repr(found)
+        raise ValueError(f"{field} {name!r} must be called as {expected}, got {came}") from None
     return found
+
+
+@contextmanager
+def blamed(field: str, name: str) -> Iterator[None]:
+    """A block in which an error of one's own part becomes a ValueError that names it."""
+    try:
+        yield
+    except Exception as error:
+        if not is_own(name) or str(error).startswith(field):
+            raise
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(f"{field} {name!r} fails on a batch of two videos: {what}") from error
 
 
 def read(module: str, what: str) -> Loaded:
@@ -149,3 +178,15 @@ def texts(names: Mapping[str, str], anew: bool = False) -> dict[str, str]:
     modules = {name.partition(SEPARATOR)[0]: f"{field} {name!r}" for name, field in names.items()}
     found = {module: (not anew and _loaded.get(module)) or read(module, what) for module, what in modules.items()}
     return {module: found[module].text for module in sorted(found)}
+
+
+def marks(names: Mapping[str, str], anew: bool = False) -> dict[str, dict[str, str]]:
+    """What a run's identity holds of the parts in ``names``: under ``extensions`` each module's SHA-256; else nothing.
+
+    The text is the one that this process runs; ``anew`` reads it again. Raises ValueError: as :func:`load`.
+    """
+    found = texts(names, anew)
+    for name, field in names.items():
+        load(name, field)
+    hashed = {module: hashlib.sha256(text.encode()).hexdigest() for module, text in found.items()}
+    return {"extensions": hashed} if hashed else {}

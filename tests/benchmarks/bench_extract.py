@@ -20,8 +20,8 @@ import av
 import numpy as np
 import torch
 
+from wtal_lib.compute import precision
 from wtal_lib.data.segments import I3D_GRID
-from wtal_lib.method.pooling import precision
 from wtal_lib.video import backbone, examples, extract, frames, vlm
 
 BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data" / "videos"

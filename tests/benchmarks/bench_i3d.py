@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from bench_extract import concatenated
 
+from wtal_lib.compute import precision as native
 from wtal_lib.data.segments import I3D_GRID
-from wtal_lib.method.pooling import precision as native
 from wtal_lib.video import clips, examples, frames, i3d, kinetics
 from wtal_lib.video.backbone import snippets
 from wtal_lib.video.extract import extract_i3d

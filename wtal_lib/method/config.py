@@ -194,3 +194,11 @@ class Config:
         for field_name, name, names in [*named, *(("losses.extra", one, ()) for one in self.losses.extra)]:
             if name not in names and not is_own(name):
                 raise ValueError(f"{field_name} must be one of {', '.join((*names, 'module:attribute'))}, got {name!r}")
+
+
+def own(config: Config) -> dict[str, str]:
+    """The parts of one's own in a config: the field of each, by its name."""
+    named = [(config.cbp.head, "cbp.head"), (config.vlp.head, "vlp.head"), (config.fusion, "fusion")]
+    named += [(config.pseudo_labels.rule, "pseudo_labels.rule")]
+    named += [(name, "losses.extra") for name in config.losses.extra]
+    return {name: field for name, field in named if is_own(name)}

@@ -7,11 +7,14 @@ classes), an attention term is a mean over the real snippets. Class logits have 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from wtal_lib.extensions import load
 from wtal_lib.method.config import Losses
 from wtal_lib.method.models import Output
 from wtal_lib.method.pooling import masked_mean, top_k_mean
@@ -98,6 +101,11 @@ def distillation(
         background = (keep | (y <= 0)[:, None, :]).all(dim=2) & keep.any(dim=2)
         terms.append(balanced_bce(torch.logit(output.attention, eps=1e-6), best, (best >= 0.5) | background))
     return torch.stack(terms).sum()
+
+
+def extra_terms(weights: Losses) -> dict[str, Callable[[Output, Tensor, Tensor], Tensor]]:
+    """Terms of your own by name: ``loss(output, mask, y)`` of a branch's output, a scalar; padding must not count."""
+    return {name: load(name, "losses.extra") for name in weights.extra}
 
 
 def total(terms: dict[str, Float[Tensor, ""]], weights: Losses) -> Float[Tensor, ""]:

@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wtal_lib.compute import arithmetic
 from wtal_lib.method.config import Branch
 from wtal_lib.method.layers import Moments, Standardise, Temporal
-from wtal_lib.method.pooling import arithmetic, top_k_mean
+from wtal_lib.method.pooling import top_k_mean
 
 
 class Output(NamedTuple):

@@ -1,4 +1,4 @@
-"""Snippet scores to video scores and back: top-k pooling, masked means, smoothing; and the precision of products."""
+"""Snippet scores to video scores and back: top-k pooling, masked means, smoothing."""
 
 from __future__ import annotations
 
@@ -56,16 +56,3 @@ def smoothed(
     window = total[:, (t + half + 1).clamp(max=last)] - total[:, (t - half).clamp(min=0)]
     among = window[..., -1:].clamp(min=2 * half + 1 if zeros else 1)
     return torch.where(mask[:, :, None], window[..., :-1] / among, score)
-
-
-def precision(wanted: str, device: str) -> str:
-    """``float32`` or ``bfloat16``; ``auto`` takes the latter where the hardware multiplies it natively."""
-    if wanted != "auto":
-        return wanted
-    native = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if native else "float32"
-
-
-def arithmetic(wanted: str, device: str) -> torch.autocast:
-    """The context in which matrix products run in the wanted precision; sums and losses stay float32."""
-    return torch.autocast(device, torch.bfloat16, enabled=precision(wanted, device) == "bfloat16")

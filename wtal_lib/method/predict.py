@@ -12,9 +12,9 @@ from torch import nn
 
 from wtal_lib.data.batches import Batches
 from wtal_lib.data.segments import Detections, Grid
+from wtal_lib.extensions import load
 from wtal_lib.method.config import FUSIONS as NAMES
 from wtal_lib.method.config import Config
-from wtal_lib.method.contracts import fusion
 from wtal_lib.method.localize import VideoScores, localize, min_max
 from wtal_lib.method.models import video_level, whole_videos
 from wtal_lib.method.pooling import smoothed
@@ -72,7 +72,8 @@ def fuse(
 ) -> VideoScores:
     """One video's scores of CBP and VLP as one: sequences by the config's fusion, all else by the weighted mean.
 
-    A sum or mean weighs each branch by the share that it has earned, :func:`~wtal_lib.method.reliability.shares`.
+    A sum or mean weighs each branch by the share that it has earned, :func:`~wtal_lib.method.reliability.shares`. A
+    fusion of your own is ``fusion(cas_btc, share_b)`` of both branches' normalised sequences, CBP's first; (t, c).
     """
     weights = list(shares(reliability, config.earned, config.cbp_share).values())
     cas_btc = np.stack([min_max(branch.cas_tc) for branch in branches])
@@ -85,7 +86,7 @@ def fuse(
     if config.fusion in FUSIONS:
         fused_tc = FUSIONS[config.fusion](cas_btc, axis=0)
     else:
-        fused_tc = fusion(config.fusion)(cas_btc, np.asarray(weights))
+        fused_tc = load(config.fusion, "fusion")(cas_btc, np.asarray(weights))
     return VideoScores(branches[0].name, activation_tc, attention_t, video_c, fused_tc)
 
 

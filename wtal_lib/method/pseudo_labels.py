@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from wtal_lib.extensions import is_own, load
 from wtal_lib.method.config import PseudoLabels
 from wtal_lib.method.pooling import smoothed
 from wtal_lib.method.schedule import Name
@@ -61,6 +62,16 @@ def confidence(
         return Confidence(evidence[OTHER[student]], evidence[OTHER[student]])
     mean = shares["cbp"] * evidence["cbp"] + shares["vlp"] * evidence["vlp"]
     return Confidence(mean, mean)
+
+
+def rule(config: PseudoLabels) -> Callable[..., Confidence | Labels]:
+    """The rule that labels a whole video, ours or yours: ``rule(student, evidence, config, shares)``.
+
+    ``student`` is ``cbp`` or ``vlp``; ``evidence`` maps the branches that ``word`` names (``teacher``: the other one
+    alone) to scores (t, k) in [0, 1], a column a class that the video is labelled with; ``shares`` is what each branch
+    has earned in a mean. It returns a ``Confidence``, which the thresholds cut, or ``Labels``, each of shape (t, k).
+    """
+    return load(config.rule, "pseudo_labels.rule") if is_own(config.rule) else confidence
 
 
 def kinds_taught(student: Name, config: PseudoLabels) -> tuple[bool, bool]:

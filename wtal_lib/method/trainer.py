@@ -1,14 +1,12 @@
-"""Phases x batches to trained branches: the alternating trainer, deterministic under its seed, resumable."""
+"""Phases x batches to trained branches: the alternating trainer, deterministic under its seed."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,15 +14,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wtal_lib.compute import arithmetic, deterministic
 from wtal_lib.data.batches import Batch, Batches
-from wtal_lib.method import contracts, losses, pseudo_labels
+from wtal_lib.method import losses, pseudo_labels
 from wtal_lib.method.config import Config
 from wtal_lib.method.models import whole_videos
-from wtal_lib.method.pooling import arithmetic
 from wtal_lib.method.pseudo_labels import OTHER, Confidence, Labels
 from wtal_lib.method.reliability import claims, measure, shares
 from wtal_lib.method.schedule import Name, Phase, alternate
-from wtal_lib.method.state import BRANCHES, State, resume, save
+from wtal_lib.method.state import BRANCHES, State
 
 Truth = Callable[[str], np.ndarray]
 "a video's ground truth, (t, c) bool on its snippets: read by the supervised bound and the pseudo-labels' record only"
@@ -38,18 +36,16 @@ def train(
     state: State,
     *,
     truth: Truth | None = None,
-    folder: Path | None = None,
     on_phase: Callable[[Phase, State], None] | None = None,
 ) -> State:
-    """Carry the run to its end, in place: warm-up, then B, F, B, F …
+    """Carry the run from where it stands to its end, in place: warm-up, then B, F, B, F …
 
-    With a ``folder``, a checkpoint is kept after every phase, and a run that was killed goes on from its last one to
-    the very same result. ``on_phase`` is called after every phase, before its checkpoint, which keeps what it adds to
-    the history; logs, plots and validation live there.
+    ``on_phase`` is called after every phase: logs, plots, validation and checkpoints live there
+    (:func:`wtal_lib.runs.checkpoints.train`).
 
     Raises:
-        FloatingPointError: a loss that is not a number, with the step, the batch's videos and the last good checkpoint.
-        ValueError: a checkpoint of another configuration; the supervised bound without ground truth.
+        FloatingPointError: a loss that is not a number, with the step and the batch's videos.
+        ValueError: the supervised bound without ground truth.
 
     >>> from wtal_lib.method import fresh, preset
     >>> from wtal_lib.runs import Experiment, Spec, open_data
@@ -61,8 +57,6 @@ def train(
     """
     if config.training.supervised and truth is None:
         raise ValueError("the supervised bound trains on ground truth, and none was given")
-    if folder is not None:
-        resume(config, batches, state, folder)
     with deterministic(config.training.threads):
         for phase in alternate(config.schedule):
             if phase.index < state.done:
@@ -71,18 +65,14 @@ def train(
                 state.reliability = measure(config, batches, state.averages)
             students = tuple(one for one in phase.students if one in state.optimizers)  # the others are frozen
             phase = replace(phase, students=students, taught=tuple(one for one in phase.taught if one in students))
-            state.history.append(_run_phase(config, batches, state, phase, truth, folder))
+            state.history.append(_run_phase(config, batches, state, phase, truth))
             state.done = phase.index + 1
             if on_phase is not None:
                 on_phase(phase, state)
-            if folder is not None:
-                save(config, batches, state, folder)
     return state
 
 
-def _run_phase(
-    config: Config, batches: Batches, state: State, phase: Phase, truth: Truth | None, folder: Path | None
-) -> dict[str, Any]:
+def _run_phase(config: Config, batches: Batches, state: State, phase: Phase, truth: Truth | None) -> dict[str, Any]:
     """Train the phase's students, ``phase.steps`` updates each, and return its entry in the history."""
     began, loading = time.perf_counter(), 0.0
     steps = range(phase.start, phase.start + phase.steps * bool(phase.students))
@@ -102,7 +92,9 @@ def _run_phase(
             for name, value in terms.items():
                 sums[f"{student}.{name}"] += value / phase.steps
             if not np.isfinite(list(terms.values())).all():
-                raise FloatingPointError(_not_a_number(student, step, batch, terms, folder))
+                what = f"a loss of the {student} branch is not a number at update {step} ({terms})"
+                remedy = "look for extreme features in these videos, or lower the learning rate"
+                raise FloatingPointError(f"{what}, videos {', '.join(batch.names)}; {remedy}")
     return {
         "phase": phase.index,
         "name": phase.name,
@@ -117,17 +109,11 @@ def _run_phase(
     }
 
 
-def _not_a_number(student: Name, step: int, batch: Batch, terms: dict[str, float], folder: Path | None) -> str:
-    good = f"the last good checkpoint is {folder / 'last.safetensors'}" if folder else "no checkpoint was kept"
-    what = f"a loss of the {student} branch is not a number at update {step} ({terms}), videos {', '.join(batch.names)}"
-    return f"{what}; {good}. Look for extreme features in these videos, or lower the learning rate"
-
-
 def teach(config: Config, batches: Batches, state: State, phase: Phase, names: Sequence[str]) -> Teaching:
     """Confidences by which a B or F step labels whole videos, from frozen teachers, for each taught student."""
     rule, weight = config.pseudo_labels, shares(state.reliability, config.pseudo_labels.earned)
     teaching: Teaching = {}
-    own = contracts.rule(config)
+    own = pseudo_labels.rule(rule)
     for student in phase.taught:
         teachers = (OTHER[student],) if rule.word == "teacher" else BRANCHES
         known = {branch: _evidence(config, batches, state, branch, names) for branch in teachers}
@@ -156,9 +142,7 @@ def _labels(
     """The labels that the student learns from beside the video labels, and their counts against the ground truth."""
     if student not in teaching and not config.training.supervised:
         return None, {}
-    real = None
-    if truth is not None:
-        real = _drawn(batches, batch, lambda name: truth(name)[:, batches.labelled(name)]) > 0
+    real = None if truth is None else _drawn(batches, batch, lambda name: truth(name)[:, batches.labelled(name)]) > 0
     if config.training.supervised:
         assert real is not None
         return Labels(real.float(), batch.mask[:, :, None] & (batch.y > 0)[:, None, :]), {}
@@ -218,20 +202,3 @@ def _claim(config: Config, state: State, student: Name) -> float:
         return 1.0
     claim = claims(state.reliability, config.pseudo_labels.earned)
     return claim[OTHER[student]] if config.pseudo_labels.word == "teacher" else min(claim.values())
-
-
-@contextmanager
-def deterministic(threads: int) -> Iterator[None]:
-    """Deterministic kernels, a random state and a number of threads of our own; the caller's are given back."""
-    filling: Any = torch.utils.deterministic
-    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads(), filling.fill_uninitialized_memory
-    with torch.random.fork_rng():
-        torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-        torch.set_num_threads(threads or before[1])
-        filling.fill_uninitialized_memory = False  # nothing here reads what it did not write
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before[0])
-            torch.set_num_threads(before[1])
-            filling.fill_uninitialized_memory = before[2]

@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "sources": ["Data", "Spec", "open_data"],
         "experiment": ["Experiment"],
+        "checkpoints": ["train", "save", "resume"],
         "sweep": ["Task", "grid", "read_grid"],
         "store": ["Store"],
         "records": ["METHOD", "project_root"],

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 
 from wtal_lib import extensions
+from wtal_lib.compute import precision
 from wtal_lib.data.annotations import earned_name, ground_truth
 from wtal_lib.data.batches import Batches
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import GroundTruth
-from wtal_lib.method import contracts, models, predict, text
-from wtal_lib.method.config import Config
+from wtal_lib.method import models, predict, text
+from wtal_lib.method.config import Config, own
 from wtal_lib.method.heads import PRECOMPUTED
 from wtal_lib.method.localize import VideoScores, min_max
-from wtal_lib.method.pooling import precision
 from wtal_lib.method.presets import HEADLINE_BRANCH
-from wtal_lib.method.state import State
-from wtal_lib.runs import precomputed
+from wtal_lib.method.state import State, fresh
+from wtal_lib.runs import contracts, precomputed
 from wtal_lib.runs.records import METHOD
 from wtal_lib.runs.sources import Data
 from wtal_lib.score.completeness import activated, covered, shares
@@ -49,10 +49,10 @@ def identity(config: Config, data: Data, device: str) -> str:
     """Name of a :func:`resolved` run: equal for equal config, precision, data, kind of device and method revision.
 
     The text of your own modules and the content of precomputed scores count as they are now. Raises ValueError: as
-    :func:`wtal_lib.method.contracts.marks`; FileNotFoundError: precomputed scores that are not there.
+    :func:`wtal_lib.extensions.marks`; FileNotFoundError: precomputed scores that are not there.
     """
     content = {"config": precomputed.content(config), "data": data.fingerprint, "method": METHOD}
-    content |= {"device": device.partition(":")[0], **contracts.marks(config, anew=True)}
+    content |= {"device": device.partition(":")[0], **extensions.marks(own(config), anew=True)}
     return digest(content, 16)
 
 
@@ -72,7 +72,7 @@ class Experiment:
         self.identity = identity(self.config, data, self.device)
         sizes = {name: getattr(config.training, name) for name in ("videos", "snippets", "held_out")}
         drawn = {"seed": config.seed, "warmup": config.schedule.warmup}
-        self.texts = extensions.texts(contracts.own(self.config))
+        self.texts = extensions.texts(own(self.config))
         both, videos = data.cbp.lengths.keys() & data.vlp.lengths.keys(), data.annotations.videos.values()
         names = [video.name for video in videos if video.name in both and (video.labels or video.subset == "test")]
         packs: dict[str, Any] = {"cbp": data.cbp, "vlp": data.vlp}
@@ -90,6 +90,16 @@ class Experiment:
         self.missing = [name for name in test if name not in both]
         self.sample = self.test[:: max(1, -(-len(self.test) // CURVE_VIDEOS))]
         self._truth: dict[str, np.ndarray] = {}
+
+    def fresh(self) -> State:
+        """The run before its first update.
+
+        Raises:
+            ValueError: a part that the config names is unknown, or does not do what it owes (:func:`contracts.check`).
+        """
+        state = fresh(self.config, self.batches, self.text(), self.logit_scale, self.device)
+        contracts.check(self.config, self.batches, state.branches, self.device)
+        return state
 
     def text(self) -> torch.nn.Module:
         """Class rows: fixed, with a learnable residual, or learnt prompts; ValueError where these lack a text tower."""

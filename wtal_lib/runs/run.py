@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from wtal_lib.compute import deterministic
 from wtal_lib.data import checkpoint
-from wtal_lib.method import predict, trainer
+from wtal_lib.method import predict
 from wtal_lib.method.config import Config, Localize, Losses, PseudoLabels, Schedule
 from wtal_lib.method.localize import nms
 from wtal_lib.method.schedule import Phase, alternate
-from wtal_lib.method.state import State, fresh, resume
-from wtal_lib.runs import records, store
+from wtal_lib.method.state import State
+from wtal_lib.runs import checkpoints, records, store
 from wtal_lib.runs.experiment import Experiment, identity, resolved
 from wtal_lib.runs.sources import Data
 from wtal_lib.runs.store import Store
@@ -71,7 +72,7 @@ def run(
         elif before is not None:  # what was kept before stays
             keep = {*keep, *(kind for kind, files in store.KEPT.items() if any(folder.glob(files)))}
         folder.mkdir(parents=True, exist_ok=True)
-        with trainer.deterministic(config.training.threads):
+        with deterministic(config.training.threads):
             record = _computed(Experiment(config, data, device), folder, keep, curve, share, progress)
         return _kept(record, folder, places, keep)
 
@@ -117,7 +118,7 @@ def _computed(
 ) -> dict[str, Any]:
     """The record of a run that goes on from its last checkpoint to its end."""
     began, config, batches = time.monotonic(), experiment.config, experiment.batches
-    state = fresh(config, batches, experiment.text(), experiment.logit_scale, experiment.device)
+    state = experiment.fresh()
 
     def on_phase(phase: Phase, state: State) -> None:
         entry = state.history[-1]
@@ -129,10 +130,10 @@ def _computed(
 
     for module, source in experiment.texts.items():
         (folder / f"{module}.py").write_text(source, encoding="utf-8")
-    resume(config, batches, state, folder)
+    checkpoints.resume(config, batches, state, folder)
     if state.done == 0 and share:
         _warm_up(experiment, state, folder.parent, on_phase)
-    trainer.train(config, batches, state, truth=experiment.snippet_truth, folder=folder, on_phase=on_phase)
+    checkpoints.train(config, batches, state, folder, truth=experiment.snippet_truth, on_phase=on_phase)
     scores = experiment.scores(state)
     detections = predict.detect(config, batches, scores)
     for branch, found in detections.items() if "detections" in keep else ():
@@ -200,7 +201,7 @@ def _warm_up(experiment: Experiment, state: State, cache: Path, on_phase: Callab
     with store.alone(shared):
         store.clear(shared)
         shared.mkdir(exist_ok=True)
-        trainer.train(alike, experiment.batches, state, truth=truth, folder=shared, on_phase=on_phase)
+        checkpoints.train(alike, experiment.batches, state, shared, truth=truth, on_phase=on_phase)
 
 
 def _line(phase: Phase, entry: dict[str, Any]) -> str:

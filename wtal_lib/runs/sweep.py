@@ -17,11 +17,11 @@ from typing import Any
 import yaml
 
 from wtal_lib import extensions
+from wtal_lib.compute import deterministic
 from wtal_lib.data.annotations import data_root
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import read_text, replacing
-from wtal_lib.method import contracts, trainer
-from wtal_lib.method.config import Config
+from wtal_lib.method.config import Config, own
 from wtal_lib.method.presets import preset
 from wtal_lib.parallel import Failure, Progress, completed, cores
 from wtal_lib.runs import records, store
@@ -140,7 +140,8 @@ def _job(task: Task, data: Data, place: store.Store, device: str) -> _Job:
     task = replace(task, config=config, spec=replace(task.spec, root=str(root) if root.is_dir() else ""))
     place = replace(place, records=place.records.absolute(), cache=place.cache.absolute())
     name, shared = identity(config, data, device), warmup_name(config, data, device)
-    return _Job(task, device, name, data.fingerprint, place, shared, contracts.marks(config).get("extensions", {}))
+    marks = extensions.marks(own(config)).get("extensions", {})
+    return _Job(task, device, name, data.fingerprint, place, shared, marks)
 
 
 def _known(job: _Job, retry: bool) -> dict[str, Any] | None:
@@ -175,9 +176,9 @@ _ONE_RUN = threading.Lock()
 
 def _compute(job: _Job) -> dict[str, Any]:
     """The record of a run, on whatever machine this is; ValueError where it has another version of the method."""
-    with _ONE_RUN, trainer.deterministic(threads=1):
+    with _ONE_RUN, deterministic(threads=1):
         data, task, host = _data(job), job.task, socket.gethostname()
-        here = contracts.marks(task.config, anew=True).get("extensions", {})
+        here = extensions.marks(own(task.config), anew=True).get("extensions", {})
         for module in (one for one, mark in job.extensions.items() if here[one] != mark):
             raise ValueError(extensions.differs(module, f"the worker on {host}"))
         if identity(task.config, data, job.device) != job.identity:

@@ -20,7 +20,8 @@ from wtal_lib.method.config import Config
 from wtal_lib.method.heads import PRECOMPUTED
 from wtal_lib.method.localize import localize
 from wtal_lib.method.schedule import Name
-from wtal_lib.method.state import State, fresh, resume
+from wtal_lib.method.state import State
+from wtal_lib.runs.checkpoints import resume
 from wtal_lib.runs.experiment import Experiment, Scores
 from wtal_lib.runs.records import METHOD, project_root
 from wtal_lib.runs.run import run
@@ -73,7 +74,7 @@ def _restored(config: Config, data: Data, store: Store) -> tuple[Experiment, Sta
     """The task of a run, and its state at the end."""
     task = Experiment(config, data)
     run(config, data, store, keep=["networks"])
-    state = fresh(task.config, task.batches, task.text(), task.logit_scale, task.device)
+    state = task.fresh()
     resume(task.config, task.batches, state, store.cache / task.identity)
     return task, state
 

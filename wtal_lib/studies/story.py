@@ -23,7 +23,7 @@ from wtal_lib.method import predict, trainer
 from wtal_lib.method.config import Config
 from wtal_lib.method.localize import localize, min_max
 from wtal_lib.method.schedule import Phase, alternate
-from wtal_lib.method.state import State, fresh
+from wtal_lib.method.state import State
 from wtal_lib.runs.experiment import Experiment, Scores
 from wtal_lib.runs.sources import Data
 
@@ -47,7 +47,7 @@ def chapters(
     :func:`wtal_lib.method.trainer.train`.
     """
     task = Experiment(config, data)
-    state = fresh(config, task.batches, task.text(), task.logit_scale, task.device)
+    state = task.fresh()
     phases = list(alternate(config.schedule))
     found = {"untrained": Chapter(predict.video_scores(config, task.batches, {"vlp": task.vanilla()}, videos), {})}
 

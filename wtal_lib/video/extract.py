@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from PIL import Image
 
+from wtal_lib.compute import precision as native_precision
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.segments import I3D_GRID, Grid
 from wtal_lib.data.vlp_pack import write_meta, write_vlp_pack
-from wtal_lib.method.pooling import precision as native_precision
 from wtal_lib.parallel import Failure, mapped
 from wtal_lib.video import clips, i3d
 from wtal_lib.video.backbone import Backbone, Extraction, Target, fill_packs, pack_meta, require_distinct

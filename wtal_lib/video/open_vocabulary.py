@@ -20,8 +20,7 @@ from wtal_lib.data.features import Features, find_pack
 from wtal_lib.data.files import read_array, read_json
 from wtal_lib.data.segments import Detections, Grid, resampled
 from wtal_lib.data.vlp_pack import REMEDY, read_meta, read_text_rows
-from wtal_lib.method import contracts
-from wtal_lib.method.config import Config
+from wtal_lib.method.config import Config, own
 from wtal_lib.method.heads import PRECOMPUTED, head
 from wtal_lib.method.localize import VideoScores, localize, min_max
 from wtal_lib.method.models import Vanilla
@@ -104,7 +103,7 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
         raise ValueError(
             f"a branch of {run} is another method's scores, of its own videos alone; train networks instead"
         )
-    here = contracts.marks(config, anew=True).get("extensions", {})
+    here = extensions.marks(own(config), anew=True).get("extensions", {})
     for module, one in record.get("extensions", {}).items():
         if here[module] != one["sha256"]:
             raise ValueError(extensions.differs(module, "this folder or Python's path"))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from wtal_lib.extensions import is_own, load
+from torch import nn
+
+from wtal_lib.extensions import blamed, is_own, load
+from wtal_lib.method.config import Branch
 from wtal_lib.settings import require_known
 
 HEADS = {
@@ -39,3 +42,16 @@ def head(name: str, branch: str = "cbp") -> Any:
         name = known[name]
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def built(branch: str, config: Branch, *given: Any) -> nn.Module:
+    """A branch's network, made by its class of what is ``given`` and its config.
+
+    Raises:
+        ValueError: an unknown name; or one of your own that takes other arguments, fails, or makes something else.
+    """
+    with blamed(f"{branch}.head", config.head):
+        made = head(config.head, branch)(*given, config)
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"{branch}.head {config.head!r} must make a torch.nn.Module, got {type(made).__name__}")
+    return made
