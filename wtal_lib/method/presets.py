@@ -34,8 +34,11 @@ PRESETS: dict[str, dict[str, object]] = {
     "mutual": {"pseudo_labels__kinds": "both"},
     "consensus": {"pseudo_labels__word": "mean", "pseudo_labels__kinds": "both"},
     "ternary": {"pseudo_labels__word": "ternary", "pseudo_labels__kinds": "both"},
-    "supervised": {"schedule__kind": "apart", "training__supervised": True},
-}
+    "supervised": {  # video labels would only pick the best-seen parts of what is known snippet by snippet
+        "schedule__kind": "apart", "training__supervised": True,
+        "losses__mil_orig": 0.0, "losses__mil_supp": 0.5, "cbp__dropout": 0.5,
+    },
+}  # fmt: skip
 """Fields that each preset changes. ``cbp``, ``vlp`` and ``late_fusion`` are one and the same training, each branch on
 the video labels alone for as many updates as in ``full``; they differ in the branch whose metrics carry the name."""
 
