@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
-PATIENCE = 180.0
+PATIENCE = 300.0
 "seconds for JupyterLab to start, and for the notebook to run"
+STARTED = ", ".join(f'.jp-InputPrompt:has-text("[{count}]")' for count in ("*", 1))
+"a prompt of a cell that runs or has run"
 
 pytestmark = [
     pytest.mark.browser,
@@ -93,10 +96,14 @@ def page(lab: str, folder: Path) -> Iterator[Any]:
         page.goto(f"{lab}/lab/tree/00_quickstart.ipynb?reset", timeout=1000 * PATIENCE)
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=1000 * PATIENCE)
         page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=1000 * PATIENCE)
-        page.click(".jp-Notebook .jp-Cell >> nth=0")  # commands go to the notebook that has the focus
-        page.click(".lm-MenuBar-itemLabel:text-is('Run')")
-        page.hover(".lm-Menu-item[data-command='runmenu:run-all']")
-        page.click(".lm-Menu-item[data-command='runmenu:run-all']")
+        for _ in range(3):  # a click is lost where the page is still settling
+            page.click(".jp-Notebook .jp-Cell >> nth=0")  # commands go to the notebook that has the focus
+            page.click(".lm-MenuBar-itemLabel:text-is('Run')")
+            page.hover(".lm-Menu-item[data-command='runmenu:run-all']")
+            page.click(".lm-Menu-item[data-command='runmenu:run-all']")
+            with suppress(playwright.TimeoutError):
+                page.wait_for_selector(STARTED, timeout=30_000)
+                break
         wait_for(lambda: through(page, folder), "the notebook does not come to its end", every=3.0)
         page.screenshot(path=folder / "end.png")
         yield page
