@@ -197,8 +197,8 @@ def test_of_a_run_remains_what_is_asked_and_its_record_stays_as_it_was(data, tmp
     place, trained = store.Store(tmp_path / "results", tmp_path / "cache"), []
     own, record = place.places(Experiment(short(), data).identity)
     folder = record.parent
-    original = runs.checkpoints._run_phase
-    monkeypatch.setattr(runs.checkpoints, "_run_phase", lambda *a, **k: trained.append(1) or original(*a, **k))
+    original = runs.checkpoints.trainer._run_phase
+    monkeypatch.setattr(runs.checkpoints.trainer, "_run_phase", lambda *a, **k: trained.append(1) or original(*a, **k))
 
     def computed(*keep):
         trained.clear()
