@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from wtal_lib import extensions
-from wtal_lib.compute import deterministic
 from wtal_lib.data.annotations import data_root
 from wtal_lib.data.datasets import get_dataset
 from wtal_lib.data.files import read_text, replacing
@@ -176,7 +176,7 @@ _ONE_RUN = threading.Lock()
 
 def _compute(job: _Job) -> dict[str, Any]:
     """The record of a run, on whatever machine this is; ValueError where it has another version of the method."""
-    with _ONE_RUN, deterministic(threads=1):
+    with _ONE_RUN:
         data, task, host = _data(job), job.task, socket.gethostname()
         here = extensions.marks(own(task.config), anew=True).get("extensions", {})
         for module in (one for one, mark in job.extensions.items() if here[one] != mark):
@@ -186,10 +186,15 @@ def _compute(job: _Job) -> dict[str, Any]:
                 f"the worker on {host} has another version of wtal_lib than the one that started the"
                 " sweep; install the same one and start both again"
             )
-        options: dict[str, Any] = {"keep": task.keep, "share": True, "curve": task.curve, "device": job.device}
-        record = run(task.config, data, job.place, **options)
-        store.pack_detections(job.folder)
-        return record
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # not `deterministic`: what it imports at first use, Ctrl-C would leave half-imported
+        try:
+            options: dict[str, Any] = {"keep": task.keep, "share": True, "curve": task.curve, "device": job.device}
+            record = run(task.config, data, job.place, **options)
+            store.pack_detections(job.folder)
+            return record
+        finally:
+            torch.set_num_threads(threads)
 
 
 _opened = functools.lru_cache(maxsize=1)(open_data)
