@@ -90,8 +90,8 @@ class Convolution(nn.Linear):
 class Temporal(nn.Module):
     """Features to hidden channels, each snippet seeing its neighbours; padded rows stay zero.
 
-    Input dropout silences a feature for a whole video (Gal and Ghahramani, 2016): a mask drawn anew at each snippet is
-    averaged away by the convolution and by pooling, and takes a quarter of an update to draw.
+    Input dropout silences a feature for a whole video (Gal and Ghahramani, 2016): drawn anew at each snippet CBP scores
+    lower (45.4 in place of 46.8 on eight development worlds), and drawing takes a quarter of an update.
     ``conv``: a three-snippet convolution at the entrance (CoLA, BaS-Net), then residual ones. ``transformer``: pre-norm
     layers of 8 heads with learned positions and a final norm (Efficient-Prompt). ``none``: each snippet alone.
     """

@@ -83,8 +83,9 @@ def finished(
     """The record of a finished run, which then lies in the first of ``places``; None if anything asked for is gone."""
     record, folder = store.finished(name, places), places[-1].parent
     asked = [kind for kind in keep if kind != "networks" or list(alternate(config.schedule))]  # or nothing is trained
-    kept = all(any(folder.glob(store.KEPT[kind])) for kind in asked)
-    if record is None or not kept or (curve and not curved(record)):
+    if record is None or (curve and not curved(record)):
+        return None
+    if not all(any(folder.glob(store.KEPT[kind])) for kind in asked):
         return None
     if not places[0].exists():
         store.write(places[0], record)

@@ -21,7 +21,7 @@ from wtal_lib.data.files import read_array, read_json
 from wtal_lib.data.segments import Detections, Grid, resampled
 from wtal_lib.data.vlp_pack import REMEDY, read_meta, read_text_rows
 from wtal_lib.method.config import Config, own
-from wtal_lib.method.heads import PRECOMPUTED, head
+from wtal_lib.method.heads import PRECOMPUTED, built
 from wtal_lib.method.localize import VideoScores, localize, min_max
 from wtal_lib.method.models import Vanilla
 from wtal_lib.method.predict import video_scores
@@ -120,8 +120,8 @@ def trained(run: str | Path, pack: OpenPack) -> Scorer:
         text = TextResidual(weights["vlp"]["text.text_ce"])
     moments = {name: (np.zeros(of), np.ones(of)) for name, of in width.items()}  # placeholders of the right width
     branches: dict[Name, nn.Module] = {
-        "cbp": head(config.cbp.head)(moments["cbp"], len(classes), config.cbp),
-        "vlp": head(config.vlp.head, "vlp")(moments["vlp"], text, 1.0, config.vlp),
+        "cbp": built("cbp", config.cbp, moments["cbp"], len(classes)),
+        "vlp": built("vlp", config.vlp, moments["vlp"], text, 1.0),
     }
     for name, branch in branches.items():
         branch.load_state_dict(weights[name])
