@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
 
 from wtal_lib.studies.shown import as_markdown
 from wtal_lib.studies.study import Study, open_study
@@ -57,6 +58,23 @@ def test_the_stamp_keeps_off_the_data(tmp_path: Path) -> None:
     (stamp,) = [text for text in ax.texts if text.get_text().replace("\n", " · ") == one.stamp()]
     box = stamp.get_window_extent()
     assert not any(box.overlaps(bar.get_window_extent()) for bar in ax.patches)
+
+
+def test_the_stamp_hides_no_number_of_a_heat_map(tmp_path: Path) -> None:
+    ax = plt.subplots(figsize=(4, 2.5), layout="constrained")[1]
+    sns.heatmap(
+        pd.DataFrame([[44.8], [43.6], [44.0], [44.0], [44.9], [44.4]]),
+        annot=True,
+        fmt=".1f",
+        center=44.8,
+        cmap="RdBu",
+        ax=ax,
+    )
+    numbers, one = list(ax.texts), opened(tmp_path)
+    one.figure("cells", ax, FRAME)
+    (stamp,) = [text for text in ax.texts if text.get_text().replace("\n", " · ") == one.stamp()]
+    box = stamp.get_window_extent()
+    assert not any(box.overlaps(number.get_window_extent()) for number in numbers)
 
 
 def test_at_profile_ci_a_banner_says_that_no_number_means_anything(tmp_path: Path) -> None:

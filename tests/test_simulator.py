@@ -22,14 +22,14 @@ DIGEST = (
     "rows = [pack[n].tobytes() for pack in (w.cbp, w.vlp) for n in pack.names];"
     "print(hashlib.sha256(b''.join([*rows, w.text.tobytes()])).hexdigest())"
 )
-PINNED = "7db73e3fb262f860a15b1fa2d27632ed4d7bde434f5961d0ca51a89d64bcbed8"
+PINNED = "d9fe8bb0d34d0721fe4d253c4c43543d515586a2423215a4080047b9bcaf7034"
 "of every row of the world of profile ci"
 
 
 @pytest.fixture(scope="module")
 def world() -> World:
     """A drawn world as wide as `quick`, with fewer videos."""
-    whole = simulate(Simulator())
+    whole = simulate(Simulator(bleed=0.0))  # phases with sharp ends
     kept = {v.name: v for v in [*whole.annotations.subset("train")[:60], *whole.annotations.subset("test")[:20]]}
     return World(whole.config, replace(whole.annotations, videos=kept))
 

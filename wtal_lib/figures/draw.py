@@ -72,11 +72,15 @@ def stamped(figure: Figure, stamp: str, watermark: str = "") -> None:
 
 
 def _along_an_edge(ax: Axes, stamp: str) -> None:
-    """Of the places along the edges of axes, the one with the least ink in it: top, bottom, right, left if equal."""
+    """Of the places along the edges of axes, the one that hides least: top, bottom, right, left if equal.
+
+    A line or a number hides more than the even colour of a bar or a cell.
+    """
     figure, parts = cast(Figure, ax.figure), stamp.split(" · ")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    ink = np.asarray(canvas.buffer_rgba())[::-1, :, :3].min(axis=2) < 240  # rows from below, as matplotlib counts
+    shade = np.asarray(canvas.buffer_rgba())[::-1, :, :3].min(axis=2).astype(int)  # rows from below, as of texts
+    ink = (shade < 240) + 99 * (np.abs(np.diff(shade, axis=1, prepend=255)) > 40)
     style: dict[str, Any] = {"in_layout": False, "zorder": 51, "color": "0.35", "transform": ax.transAxes}
     style["path_effects"] = [withStroke(linewidth=1, foreground="white")]
     box, texts = ax.get_window_extent(), dict[Text, int]()

@@ -48,7 +48,7 @@ class Simulator:
     "class evidence of an instance of usual visibility at its peak in CBP: the unit of all CBP strengths below"
     vlp_strength: float = 1.0
     "class evidence of an instance of usual visibility in VLP: the unit of all VLP strengths below"
-    phase_evidence: Share = 0.35
+    phase_evidence: Share = 0.25
     "class evidence of preparation and end in CBP, as a share of the peak's: classifiers learn the discriminative part"
     confusion: float = 0.5
     "evidence in CBP of the preparation that related classes have in common, as a share of the peak's"
@@ -62,7 +62,7 @@ class Simulator:
     "class evidence of the place in CBP's RGB half; present in action and context alike"
     posture: float = 0.35
     "evidence in VLP of the action itself, much the same for all classes, as a share of its class evidence"
-    walking: float = 0.42
+    walking: float = 0.6
     "motion of people walking about in CBP's flow half, half of it like their class's preparation"
     context_seconds: float = 2.0
     "mean length of the context on either side of an instance, seconds"
@@ -78,7 +78,7 @@ class Simulator:
     "cosine between the prototypes, and between the texts, of related classes"
     known: float = 0.15
     "standard deviation over classes, on a log scale, of their evidence"
-    hard: Share = 0.18
+    hard: Share = 0.12
     "share of instances that are hard to see in either modality: far, dark, hidden"
     uneven: float = 0.35
     "standard deviation over instances, on a log scale, of their visibility"
@@ -106,7 +106,7 @@ class Simulator:
     "largest relative deviation of an instance's phase shares from phase_share"
     cuts: Share = 0.0
     "share of the shots that show something else in the midst of an instance"
-    bleed: float = 0.0
+    bleed: float = 1.0
     "seconds over which the evidence of an action spreads beyond its ends"
     amplitude: float = 0.0
     "standard deviation over snippets of how strongly all of a CBP row is expressed, on a log scale"
