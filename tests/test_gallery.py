@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from wtal_lib import settings
 from wtal_lib.runs import records
 from wtal_lib.studies import gallery, tables
 
@@ -32,7 +33,7 @@ NOTEBOOK: dict[str, Any] = {
 
 def notebook_digest(notebook: Path) -> str:
     """As a record holds it: what a notebook computes is its code but for the parameters."""
-    return records.sha256("\n\n".join(gallery.notebook_cells(notebook, "code")))[:16]
+    return settings.sha256("\n\n".join(gallery.notebook_cells(notebook, "code")))[:16]
 
 
 def stale(results: Path, notebooks: Path) -> list[str]:
@@ -49,7 +50,7 @@ def stale(results: Path, notebooks: Path) -> list[str]:
             found.append(f"{name}: its notebook has changed since")
         for file, about in record["files"].items():
             path = folder / file
-            if not path.is_file() or records.sha256(path.read_bytes()) != about["sha256"]:
+            if not path.is_file() or settings.sha256(path.read_bytes()) != about["sha256"]:
                 found.append(f"{name}/{file}: missing, or not the file that was recorded")
     page = results / "README.md"
     if gallery.studies(results) and page.read_text(encoding="utf-8") != gallery.markdown(
@@ -78,7 +79,7 @@ def made(folder: Path, **changes: Any) -> Path:
         "parameters": {"profile": "quick", "seeds": [0, 1]}, "wall_seconds": 12.3, "method": records.METHOD,
         "notebook": notebook_digest(notebooks / "07_probe.ipynb"),
         "claims": [{"claim": "it does", "holds": True}],
-        "files": {name: {"sha256": records.sha256(content)} for name, content in files.items()}, **changes,
+        "files": {name: {"sha256": settings.sha256(content)} for name, content in files.items()}, **changes,
     }  # fmt: skip
     (place / "record.json").write_text(json.dumps(record))
     gallery.write(folder / "results", notebooks)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from wtal_lib import settings
 from wtal_lib.data.vlp_pack import write_vlp_pack
 from wtal_lib.runs import records
 from wtal_lib.studies import study
@@ -247,8 +248,8 @@ def test_a_record_says_how_to_make_its_results_again(tmp_path: Path) -> None:
     assert record["parameters"]["seeds"] == [3, 4]
     assert record["claims"] == [{"claim": "water is wet", "holds": True}]
     assert record["data"]["cbp"]["fingerprint"] == one.cbp.fingerprint  # type: ignore[union-attr]
-    assert record["files"]["sums.csv"]["sha256"] == records.sha256(kept(one.folder)["sums.csv"])
-    assert record["code"]["files"]["wtal_lib/studies/study.py"] == records.sha256(Path(study.__file__).read_bytes())
+    assert record["files"]["sums.csv"]["sha256"] == settings.sha256(kept(one.folder)["sums.csv"])
+    assert record["code"]["files"]["wtal_lib/studies/study.py"] == settings.sha256(Path(study.__file__).read_bytes())
     assert "numpy" in record["environment"]["packages"]
     assert record["wall_seconds"] > 0
     assert record["peak_memory_mib"] > 0
@@ -283,7 +284,7 @@ def test_two_at_once_on_the_same_results_do_not_harm_each_other(tmp_path: Path) 
     one.close()
     two.close()
     record = records.read_record(one.folder / "record.json")
-    assert record["files"]["sums.csv"]["sha256"] == records.sha256(kept(one.folder)["sums.csv"])
+    assert record["files"]["sums.csv"]["sha256"] == settings.sha256(kept(one.folder)["sums.csv"])
     assert not [name for name in kept(one.folder) if name.endswith(".part")]
 
 
