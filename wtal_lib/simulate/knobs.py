@@ -200,7 +200,7 @@ DIFFICULTIES: dict[str, dict[str, float]] = {
     "vlp_blind": {"vlp_strength": 0.0},
     "cbp_weak": {"cbp_strength": 0.75},
     "cbp_strong": {"cbp_strength": 1.3},
-    "cbp_blind": {"cbp_strength": 0.0, "context_cbp": 0.0},
+    "cbp_blind": {"cbp_strength": 0.0, "context_cbp": 0.0, "walking": 0.0},
     "premise": {"phase_evidence": 0.1, "confusion": 0.15, "walking": 0.15, "context_cbp": 0.1},
     **{f"shared_{share:g}": {"shared": share} for share in (0.0, 0.25, 0.75, 1.0)},
 }
