@@ -74,13 +74,13 @@ def stamped(figure: Figure, stamp: str, watermark: str = "") -> None:
 def _along_an_edge(ax: Axes, stamp: str) -> None:
     """Of the places along the edges of axes, the one that hides least: top, bottom, right, left if equal.
 
-    A line or a number hides more than the even colour of a bar or a cell.
+    Numbers, and lines that run along the stamp, count more than the even colour of a bar or a cell.
     """
     figure, parts = cast(Figure, ax.figure), stamp.split(" · ")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     shade = np.asarray(canvas.buffer_rgba())[::-1, :, :3].min(axis=2).astype(int)  # rows from below, as of texts
-    ink = (shade < 240) + 99 * (np.abs(np.diff(shade, axis=1, prepend=255)) > 40)
+    ink = [(shade < 240) + 99 * (np.abs(np.diff(shade, axis=axis, prepend=255)) > 40) for axis in (0, 1)]
     style: dict[str, Any] = {"in_layout": False, "zorder": 51, "color": "0.35", "transform": ax.transAxes}
     style["path_effects"] = [withStroke(linewidth=1, foreground="white")]
     box, texts = ax.get_window_extent(), dict[Text, int]()
@@ -93,10 +93,12 @@ def _along_an_edge(ax: Axes, stamp: str) -> None:
         side, text = (box.height if turned else box.width) * 72 / figure.dpi, stamp
         if side < 4.5 * WIDE * len(stamp):  # on two lines
             text = "\n".join(" · ".join(some) for some in (parts[: len(parts) // 2], parts[len(parts) // 2 :]))
-        points = min(5.5, side / (WIDE * max(map(len, text.split("\n")))))
-        written = ax.text(x, y, text, ha=ha, va=va, rotation=turned, fontsize=points, **style)
+        written = ax.text(x, y, text, ha=ha, va=va, rotation=turned, fontsize=5.5, **style)
+        extent = written.get_window_extent()
+        beyond = (extent.height if turned else extent.width) / (0.99 * (box.height if turned else box.width))
+        written.set_fontsize(5.5 / max(1.0, beyond))
         (left, low), (right, high) = written.get_window_extent().get_points().round().astype(int).clip(min=0)
-        texts[written] = int(ink[low:high, left:right].sum())
+        texts[written] = int(ink[turned > 0][low:high, left:right].sum())
     for written in texts.keys() - {min(texts, key=lambda one: texts[one])}:
         written.remove()
 
