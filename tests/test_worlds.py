@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
+from wtal_lib.data.annotations import find_annotations
+from wtal_lib.score import read_detections, report
 from wtal_lib.simulate.knobs import KINDS, RANGES, Simulator, draw
 from wtal_lib.simulate.modalities import known
 from wtal_lib.simulate.packs import World, simulate
@@ -96,3 +101,19 @@ def test_bleeding_evidence_spreads_beyond_the_ends_and_keeps_its_sum() -> None:
     phase[0, 5, 1] = 3.0
     assert _spread(phase, 2.0, grid)[0, :, 1] == pytest.approx([0, 0, 0, *[0.6] * 5, 0, 0, 0])
     assert _spread(phase, 0.0, grid) is phase
+
+
+def test_the_default_world_lies_within_the_ranges_of_drawn_ones() -> None:
+    default = vars(Simulator())
+    assert [name for name, (low, high) in RANGES.items() if not low <= default[name] <= high] == []
+    assert [name for name, options in KINDS.items() if default[name] not in options] == []
+
+
+def test_the_reported_cbp_baseline_is_about_as_good_as_real_detections(shared_data: Path) -> None:
+    """A baseline that gets stronger makes the default world too easy: choose its knobs anew (tests/likeness.py)."""
+    annotations = find_annotations(shared_data, "thumos14")
+    found = read_detections(shared_data / "detections" / "detection_result_base_test.json", annotations)
+    real_k = 100 * np.array(report(found, annotations)["protocols"]["thumos14-210-seconds"]["map"])
+    main = pd.read_csv(Path(__file__).parent.parent / "results/simulated/thumos14/02_main_results/main.csv")
+    ours_k = main[main["line"] == "CBP"][[f"0.{k}" for k in range(1, 8)]].mean().to_numpy()
+    assert ((ours_k - real_k) ** 2).mean() ** 0.5 < 4
