@@ -13,6 +13,7 @@ from wtal_lib.method.presets import preset
 from wtal_lib.runs.records import flat
 from wtal_lib.runs.run import run
 from wtal_lib.runs.sources import Spec, open_data
+from wtal_lib.runs.store import Store
 from wtal_lib.settings import to_dict
 from wtal_lib.simulate.knobs import DIFFICULTIES
 from wtal_lib.studies import ablation
@@ -86,6 +87,15 @@ def test_held_out_worlds_are_drawn_and_none_of_those_that_chose_a_constant() -> 
     wide = ablation.held_out(*ASKED, 0, wide=True)
     assert {"supervised", "late fusion, head cola"} <= {row.row for row in wide}
     assert {row.config for row in rows} < {row.config for row in wide}
+
+
+def test_questions_are_answered_in_their_rows_order_by_one_sweep(tmp_path: Path, monkeypatch: Any) -> None:
+    asked = ablation.questions(*ASKED, [0, 1])
+    assert tuple(asked)[-3:] == ablation.OTHER_WORLDS
+    assert {row.setting for name in asked if name not in ablation.OTHER_WORLDS for row in asked[name]} == {"middle"}
+    monkeypatch.setattr(ablation, "sweep", lambda tasks, place: [(one.config, one.spec.setting) for one in tasks])
+    found = ablation.computed(asked, Spec(), Store(tmp_path, tmp_path))
+    assert found == {name: [(row.config, row.setting) for row in rows] for name, rows in asked.items()}
 
 
 def test_the_rules_are_every_combination_and_hold_those_with_a_name() -> None:

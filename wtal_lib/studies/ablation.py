@@ -15,7 +15,8 @@ import pandas as pd
 from wtal_lib.method.config import Config
 from wtal_lib.method.presets import preset
 from wtal_lib.runs.sources import Spec
-from wtal_lib.runs.sweep import Task
+from wtal_lib.runs.store import Store
+from wtal_lib.runs.sweep import Task, sweep
 from wtal_lib.settings import replaced
 from wtal_lib.simulate.knobs import difficulty
 from wtal_lib.studies.tables import effects, finished, score
@@ -44,6 +45,8 @@ WEAK = ("vlp_weak", "cbp_weak", "vlp_blind", "cbp_blind")
 "Worlds in which one branch sees less, or nothing, of what happens"
 SHARING = ("shared_0", "shared_0.25", "middle", "shared_0.75", "shared_1")
 "Worlds by how much of what is hard to see is so for both modalities"
+OTHER_WORLDS = ("held_out", "weak", "sharing")
+"Questions about worlds other than that of the data, which need simulated features"
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,28 @@ def in_settings(settings: Sequence[str], dataset: str, profile: str, seeds: Sequ
         for seed in seeds
         for name in names
     ]
+
+
+def questions(
+    dataset: str, profile: str, seeds: Sequence[int], *, wide: bool = False, context: bool = False
+) -> dict[str, list[Row]]:
+    """The rows of every question, by its name; :data:`OTHER_WORLDS` last."""
+    about, few = (dataset, profile), seeds[:1]
+    return {
+        "steps": steps(*about, seeds),
+        "rules": rules(*about, few, wide=wide),
+        "thresholds": thresholds(*about, seeds[0], wide=wide),
+        "sides": sides(*about, few, wide=wide, context=context),
+        "held_out": held_out(*about, seeds[0], wide=wide),
+        "weak": in_settings(WEAK, *about, few),
+        "sharing": in_settings(SHARING if wide else SHARING[::2], *about, few),
+    }
+
+
+def computed(asked: Mapping[str, Sequence[Row]], spec: Spec, place: Store, **options: Any) -> dict[str, list[Any]]:
+    """Records of the rows of each question, all of them by one :func:`~wtal_lib.runs.sweep.sweep`, with its options."""
+    found = iter(sweep(tasks([row for rows in asked.values() for row in rows], spec), place, **options))
+    return {question: list(itertools.islice(found, len(rows))) for question, rows in asked.items()}
 
 
 def tasks(rows: Sequence[Row], spec: Spec) -> list[Task]:

@@ -96,17 +96,8 @@ def grid_tasks(values: Mapping[str, Any]) -> list[Any]:
     asked = coerced(values["questions"], list[str], "questions")
     seeds = coerced(values.get("seeds", GRID["seeds"][1]), list[int], "seeds")
     spec = grid({name: value for name, value in values.items() if name not in ("questions", "seeds")})[0].spec
-    about = (spec.dataset, spec.profile)
-    rows = {
-        "main": ablation.presets(ablation.MAIN, *about, seeds),
-        "steps": ablation.steps(*about, seeds),
-        "thresholds": ablation.thresholds(*about, seeds[0]),
-        "rules": ablation.rules(*about, seeds[:1]),
-        "sides": ablation.sides(*about, seeds[:1]),
-        "held_out": ablation.held_out(*about, seeds[0]),
-        "weak": ablation.in_settings(ablation.WEAK, *about, seeds[:1]),
-        "sharing": ablation.in_settings(ablation.SHARING, *about, seeds[:1]),
-    }
+    about = (spec.dataset, spec.profile, seeds)
+    rows = {"main": ablation.presets(ablation.MAIN, *about), **ablation.questions(*about)}
     for name in asked:
         require_known(name, rows, "question")
     return ablation.tasks([row for name in asked for row in rows[name]], spec)
