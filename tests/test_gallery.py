@@ -215,18 +215,11 @@ def test_what_does_not_hold_in_the_committed_results_is_known() -> None:
         "simulated/activitynet12/02_main_results": ["the full method is better than late fusion"],
         "simulated/activitynet12/03_ablation": [
             "each branch ends better than on the video labels alone",
-            "every rule into activation and attention gains",
             "full beats B alone, F alone and late fusion",
             "full beats late fusion over the held-out worlds",
-            "full is nowhere 1 point below late fusion, blind branches included",
-            "the full method gains at every share",
         ],
         "simulated/activitynet12/04_complementarity": ["of the fusion, both FP and FN fall, each cut at its best"],
-        "simulated/thumos14/03_ablation": [
-            "every rule into activation and attention gains",
-            "snippet labels are above full, branch by branch, in every held-out world",
-        ],
-        "simulated/thumos14/04_complementarity": ["of the fusion, both FP and FN fall, each cut at its best"],
+        "simulated/thumos14/03_ablation": ["snippet labels are above full, branch by branch, in every held-out world"],
         "simulated/thumos14/07_your_method": ["B and F help beside another method's frozen scores"],
     }
     assert against == {f"{place}: {claim}" for place, claims in known.items() for claim in claims}
