@@ -202,7 +202,7 @@ def _lines(dataset: str, report: Report) -> Iterator[str]:
         usable = [entry for entry in entries if "unusable" not in entry]
         yield f"  {section}" if entries else f"  {section}: none found"
         if usable:
-            header = ["", *(column.replace("_", " ") for column in columns)]
+            header = ["read", *(column.replace("_", " ") for column in columns)]
             cells = [["*" * entry["used"], *(NO_YES.get(str(entry[c]), entry[c]) for c in columns)] for entry in usable]
             table = tabulate(cells, header, tablefmt="plain", intfmt=",", floatfmt="g", numalign="left")
             yield from (f"  {line}".rstrip() for line in table.splitlines())
