@@ -4,8 +4,5 @@ import os
 
 # Read by PyTorch at its first allocation: batches of full width are tens of MB; a quarter of a run was page faults.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-# Compiled matrix products, one a shape: whole videos have hundreds of lengths, and by default a thousand are kept.
-os.environ.setdefault("LRU_CACHE_CAPACITY", "8192")
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
 
 __version__ = "0.1.0"

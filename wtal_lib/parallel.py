@@ -29,10 +29,13 @@ ATTEMPTS = 3
 LOST = (CancelledError, OSError, asyncio.TimeoutError)
 "what a client raises whose scheduler is gone"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1)
+PRODUCTS = dict.fromkeys(("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"), 8192)
+"compiled matrix products that PyTorch keeps, one a shape, by default a thousand: run after run meets the same videos"
 METHODS = multiprocessing.get_all_start_methods()
 LOCAL = {
     "distributed.worker.multiprocessing-method": "forkserver" if "forkserver" in METHODS else "spawn",
-    "distributed.nanny.pre-spawn-environ": ONE_THREAD,  # Dask's own trims freed memory, a third of a training's time
+    # in place of Dask's own, which trims freed memory: a third of a training's time
+    "distributed.nanny.pre-spawn-environ": ONE_THREAD | PRODUCTS,
     "distributed.scheduler.worker-saturation": 1.0,  # one item in hand: no other is taken to be the cause
     "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
     "distributed.scheduler.no-workers-timeout": 10,  # seconds; then others are started
