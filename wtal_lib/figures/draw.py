@@ -90,12 +90,12 @@ def _along_an_edge(ax: Axes, stamp: str) -> None:
         (0.995, 0.99, "right", "top", 270),
         (0.02, 0.99, "left", "top", 270),
     ):
-        side, text = (box.height if turned else box.width) * 72 / figure.dpi, stamp
-        if side < 4.5 * WIDE * len(stamp):  # on two lines
+        side, text = box.height if turned else box.width, stamp
+        if side * 72 / figure.dpi < 4.5 * WIDE * len(stamp):  # on two lines
             text = "\n".join(" · ".join(some) for some in (parts[: len(parts) // 2], parts[len(parts) // 2 :]))
         written = ax.text(x, y, text, ha=ha, va=va, rotation=turned, fontsize=5.5, **style)
         extent = written.get_window_extent()
-        beyond = (extent.height if turned else extent.width) / (0.99 * (box.height if turned else box.width))
+        beyond = (extent.height if turned else extent.width) / (0.99 * side)
         written.set_fontsize(5.5 / max(1.0, beyond))
         (left, low), (right, high) = written.get_window_extent().get_points().round().astype(int).clip(min=0)
         texts[written] = int(ink[turned > 0][low:high, left:right].sum())
