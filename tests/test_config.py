@@ -104,14 +104,14 @@ def test_unknown_choices_are_refused_with_the_list(name):
 
 def test_the_named_rules_are_what_they_are_called():
     rules = {name: preset(name).pseudo_labels for name in ("paper", "mutual", "consensus", "ternary")}
-    assert {name: (rule.word, rule.kinds, rule.into) for name, rule in rules.items()} == {
-        "paper": ("teacher", "one", "both"),
-        "mutual": ("teacher", "both", "both"),
-        "consensus": ("mean", "both", "both"),
-        "ternary": ("ternary", "both", "both"),
+    assert {name: (rule.word, rule.other_kind > 0, rule.into) for name, rule in rules.items()} == {
+        "paper": ("teacher", False, "both"),
+        "mutual": ("teacher", True, "both"),
+        "consensus": ("mean", True, "both"),
+        "ternary": ("ternary", True, "both"),
     }
     assert [name for name, rule in rules.items() if rule.earned] == ["mutual", "consensus", "ternary"]
-    assert preset("full").pseudo_labels == replaced(rules["paper"], earned=True)
+    assert preset("full").pseudo_labels == rules["mutual"]
 
 
 def test_every_preset_gives_each_branch_equally_many_updates():

@@ -109,6 +109,15 @@ def test_balanced_bce_weighs_both_sides_alike_and_is_zero_when_nothing_is_kept()
     assert losses.balanced_bce(logit, target, torch.zeros(4, dtype=torch.bool)) == 0
 
 
+def test_a_kind_of_label_counts_by_its_weight_and_fully_where_the_other_is_missing():
+    logit, target = torch.tensor([0.0, 2.0]), torch.tensor([1.0, 0.0])  # cross-entropies log 2 and log(1 + e^2)
+    both, background = torch.tensor([True, True]), torch.tensor([False, True])
+    weighted = (math.log(2) + 0.25 * math.log1p(math.e**2)) / 1.25
+    assert losses.balanced_bce(logit, target, both, (0.25, 1.0)).item() == pytest.approx(weighted)
+    assert losses.balanced_bce(logit, target, background, (0.25, 1.0)).item() == pytest.approx(math.log1p(math.e**2))
+    assert losses.balanced_bce(logit, target, both, (0.0, 1.0)).item() == pytest.approx(math.log(2))
+
+
 def test_activation_logit_is_the_logit_of_the_softmax():
     logit = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(1))
     p = logit.softmax(dim=2)[..., :-1]

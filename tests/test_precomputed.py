@@ -41,7 +41,7 @@ def saved(folder: Path, scores: dict[str, np.ndarray]) -> Path:
 @pytest.mark.parametrize("kind", ["cbp", "vlp"])
 def test_it_teaches_is_fused_and_is_reported_like_a_trained_branch(kind: str, data: Data, tmp_path: Path) -> None:
     scores = saved(tmp_path / "scores", truths(data, 2))  # at twice the pack's rate
-    both = {"pseudo_labels__kinds": "both"}
+    both = {"pseudo_labels__other_kind": 1.0}
     record = run(short(**{f"{kind}__head": f"precomputed:{scores}"}, **both), data, tmp_path / "run")
     maps = {branch: next(iter(of.values()))["map"] for branch, of in record["metrics"].items()}
     assert maps[kind][0] > 0.8  # perfect scores, found again but for neighbours that touch

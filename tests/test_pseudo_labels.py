@@ -8,7 +8,7 @@ from wtal_lib.method.pseudo_labels import (
     Confidence,
     confidence,
     evidence,
-    kinds_taught,
+    kind_weights,
     label,
     quality,
 )
@@ -74,10 +74,10 @@ def test_the_labels_of_each_rule_by_hand(word, keep, target):
     assert labels.target[0, :, 0][labels.keep[0, :, 0]].tolist() == [t for t, k in zip(target, keep, strict=True) if k]
 
 
-def test_with_one_kind_b_teaches_vlp_background_and_f_teaches_cbp_foreground():
-    one, both = PseudoLabels(kinds="one"), PseudoLabels(kinds="both")
-    assert [kinds_taught(student, one) for student in ("vlp", "cbp")] == [(True, False), (False, True)]
-    assert [kinds_taught(student, both) for student in ("vlp", "cbp")] == [(True, True), (True, True)]
+def test_b_teaches_vlp_background_above_all_and_f_teaches_cbp_foreground():
+    paper, both = PseudoLabels(other_kind=0.0), PseudoLabels(other_kind=0.25)
+    assert [kind_weights(student, paper) for student in ("vlp", "cbp")] == [(1, 0), (0, 1)]
+    assert [kind_weights(student, both) for student in ("vlp", "cbp")] == [(1, 0.25), (0.25, 1)]
 
 
 def both(confidence):
@@ -93,12 +93,12 @@ def test_only_confident_real_snippets_of_labelled_classes_are_kept():
 
 
 @pytest.mark.parametrize(
-    ("kinds", "keep"),
-    [((True, False), [True, False, False, False, False]), ((False, True), [False, False, True, True, False])],
+    ("weights", "keep"),
+    [((1.0, 0.0), [True, False, False, False, False]), ((0.0, 0.1), [False, False, True, True, False])],
 )
-def test_labels_of_one_kind_hold_that_kind_only(kinds, keep):
+def test_labels_of_a_kind_that_weighs_nothing_are_not_given(weights, keep):
     found = torch.tensor([[[0.1], [0.5], [0.9], [0.9], [0.9]]])
-    assert label(both(found), MASK, torch.ones(1, 1), PseudoLabels(), kinds).keep[0, :, 0].tolist() == keep
+    assert label(both(found), MASK, torch.ones(1, 1), PseudoLabels(), weights).keep[0, :, 0].tolist() == keep
 
 
 def test_soft_targets_teach_the_confidence_itself():

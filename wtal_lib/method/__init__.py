@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "heads": ["head"],
         "pooling": ["top_k_mean", "masked_mean", "smoothed"],
         "losses": ["video_label_terms", "distillation", "activation_logit", "balanced_bce", "extra_terms", "total"],
-        "pseudo_labels": ["Confidence", "Labels", "evidence", "confidence", "rule", "kinds_taught", "label", "quality"],
+        "pseudo_labels": ["Confidence", "Labels", "evidence", "confidence", "rule", "kind_weights", "label", "quality"],
         "reliability": ["measure", "label_ranking", "claims", "shares"],
         "schedule": ["Phase", "alternate", "updates"],
         "trainer": ["train", "teach", "update"],

@@ -45,8 +45,8 @@ class Losses:
     "mean attention: most of an untrimmed video is background (STPN); CO2-Net's 0.8 starves the attention"
     guide: float = 0.1
     "attention against one minus the background activation (CO2-Net: 0.8)"
-    distill: float = 8.0
-    "confident pseudo-labels, in B and F steps only; the best of 4, 8 and 16 on eight development worlds of THUMOS14"
+    distill: float = 4.0
+    "confident pseudo-labels, in B and F steps only"
     extra: dict[str, float] = field(default_factory=dict, hash=False)
     "terms of your own, module:attribute and weight each, on the updates of both branches"
 
@@ -57,8 +57,8 @@ class PseudoLabels:
 
     word: Literal["teacher", "mean", "ternary"] = "teacher"
     "whose confidence: the other branch's, the mean of both, or background by CBP and foreground by VLP"
-    kinds: Literal["both", "one"] = "one"
-    "background alone in B and foreground alone in F, as in the paper; or both kinds in both steps"
+    other_kind: Share = 0.3
+    "weight of foreground in B and of background in F, that of the step's own kind being 1; 0: none, as in the paper"
     into: Literal["activation", "attention", "both"] = "both"
     "what learns from them: the class activation that is thresholded, the class-agnostic attention, or both alike"
     earned: bool = True
@@ -88,18 +88,18 @@ class Schedule:
 
     kind: Literal["alternate", "joint", "apart"] = "alternate"
     "B and F in turn; both at once; or each branch on the video labels alone"
-    warmup: int = 300
+    warmup: int = 225
     "updates of each branch on the video labels before anybody teaches"
     period: PositiveInt = 75
     "updates of one B or F step"
-    rounds: int = 3
+    rounds: int = 4
     "B + F pairs"
     order: Literal["bf", "fb"] = "bf"
     "which step comes first in a pair"
     b_step: bool = True
-    "background from CBP trains VLP; without it VLP goes on with the video labels"
+    "CBP's labels, background above all, train VLP; without it VLP goes on with the video labels"
     f_step: bool = True
-    "foreground from VLP trains CBP; without it CBP goes on with the video labels"
+    "VLP's labels, foreground above all, train CBP; without it CBP goes on with the video labels"
 
 
 @dataclass(frozen=True)

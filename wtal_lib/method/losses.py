@@ -59,17 +59,21 @@ def video_label_terms(
 
 
 def balanced_bce(
-    logit: Float[Tensor, "..."], target: Float[Tensor, "..."], keep: Bool[Tensor, "..."]
+    logit: Float[Tensor, "..."],
+    target: Float[Tensor, "..."],
+    keep: Bool[Tensor, "..."],
+    weights: tuple[float, float] = (1.0, 1.0),
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy over the kept entries, foreground and background (target from and below 1/2) alike.
+    """Binary cross-entropy of the kept entries: the weighted mean of that over background and that over foreground.
 
-    0 when none is kept; where only one kind is kept, its mean alone.
+    Background are targets below 1/2; ``weights`` are of background and foreground. 0 when none is kept; where only
+    one kind is kept, its mean alone.
     """
     value = functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
-    kinds = [keep & (target >= 0.5), keep & (target < 0.5)]
-    means = [(value * kind).sum() / kind.sum().clamp(min=1) for kind in kinds]
-    present = [kind.any().to(value.dtype) for kind in kinds]
-    return (means[0] * present[0] + means[1] * present[1]) / (present[0] + present[1]).clamp(min=1)
+    kinds = [keep & (target < 0.5), keep & (target >= 0.5)]
+    means = torch.stack([(value * kind).sum() / kind.sum().clamp(min=1) for kind in kinds])
+    weight = torch.stack([kind.any() * one for kind, one in zip(kinds, weights, strict=True)]).to(value.dtype)
+    return (means * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
 def activation_logit(logit: Float[Tensor, "b t k"]) -> Float[Tensor, "b t c"]:
@@ -86,20 +90,27 @@ def activation_logit(logit: Float[Tensor, "b t k"]) -> Float[Tensor, "b t c"]:
 
 
 def distillation(
-    output: Output, target: Float[Tensor, "b t c"], keep: Bool[Tensor, "b t c"], y: Float[Tensor, "b c"], into: str
+    output: Output,
+    target: Float[Tensor, "b t c"],
+    keep: Bool[Tensor, "b t c"],
+    y: Float[Tensor, "b c"],
+    into: str,
+    weights: tuple[float, float] = (1.0, 1.0),
 ) -> Float[Tensor, ""]:
     """The student against confident pseudo-labels: its labelled class up on foreground, down on background.
 
     ``into="activation"`` teaches the class activation that is thresholded, ``"attention"`` the class-agnostic one:
     foreground where any labelled class is, background where every one of the video's is. ``"both"`` adds the two.
+    ``weights`` are those of background and of foreground labels (:func:`balanced_bce`).
     """
     terms = []
     if into != "attention":
-        terms.append(balanced_bce(activation_logit(output.suppressed), target, keep))
+        terms.append(balanced_bce(activation_logit(output.suppressed), target, keep, weights))
     if into != "activation":
         best = target.masked_fill(~keep, 0.0).amax(dim=2)
         background = (keep | (y <= 0)[:, None, :]).all(dim=2) & keep.any(dim=2)
-        terms.append(balanced_bce(torch.logit(output.attention, eps=1e-6), best, (best >= 0.5) | background))
+        action_or_not = (best >= 0.5) | background
+        terms.append(balanced_bce(torch.logit(output.attention, eps=1e-6), best, action_or_not, weights))
     return torch.stack(terms).sum()
 
 

@@ -74,12 +74,12 @@ def rule(config: PseudoLabels) -> Callable[..., Confidence | Labels]:
     return load(config.rule, "pseudo_labels.rule") if is_own(config.rule) else confidence
 
 
-def kinds_taught(student: Name, config: PseudoLabels) -> tuple[bool, bool]:
-    """Whether a student is given background and foreground labels.
+def kind_weights(student: Name, config: PseudoLabels) -> tuple[float, float]:
+    """What background and foreground labels weigh for a student: the kind that its step is for 1, the other less.
 
-    With ``one`` kind, B teaches VLP background and F teaches CBP foreground (the paper).
+    B teaches VLP background and F teaches CBP foreground, with ``other_kind`` 0 nothing else (the paper).
     """
-    return (True, True) if config.kinds == "both" else (student == "vlp", student == "cbp")
+    return (1.0, config.other_kind) if student == "vlp" else (config.other_kind, 1.0)
 
 
 def label(
@@ -87,25 +87,24 @@ def label(
     mask: Bool[Tensor, "b t"],
     y: Float[Tensor, "b c"],
     config: PseudoLabels,
-    kinds: tuple[bool, bool] = (True, True),
+    weights: tuple[float, float] = (1.0, 1.0),
 ) -> Labels:
-    """Pseudo-labels of the labelled classes; ``kinds`` says whether background and foreground labels are given.
+    """Pseudo-labels of the labelled classes; background or foreground whose weight is 0 is not given.
 
     Hard targets are 0 and 1, soft ones the confidence itself, at the same snippets: a snippet between the thresholds
     gets none, nor does one that is called both (``ternary``).
     """
     background = confidence.background < config.background_below
     foreground = confidence.foreground > config.foreground_above
-    background, foreground = background & ~foreground & kinds[0], foreground & ~background & kinds[1]
+    background, foreground = background & ~foreground & (weights[0] > 0), foreground & ~background & (weights[1] > 0)
     keep = (background | foreground) & mask[:, :, None] & (y > 0)[:, None, :]
     soft = torch.where(foreground, confidence.foreground, confidence.background)
     return Labels(soft if config.targets == "soft" else foreground.to(soft.dtype), keep)
 
 
-def restricted(labels: Labels, kinds: tuple[bool, bool]) -> Labels:
-    """The labels of the ``kinds`` that are given, background and foreground."""
-    foreground = labels.target >= 0.5
-    return labels._replace(keep=labels.keep & ((foreground & kinds[1]) | (~foreground & kinds[0])))
+def restricted(labels: Labels, weights: tuple[float, float]) -> Labels:
+    """The labels of those kinds, background and foreground, whose weight is above 0."""
+    return labels._replace(keep=labels.keep & torch.where(labels.target >= 0.5, weights[1] > 0, weights[0] > 0))
 
 
 def quality(

@@ -146,14 +146,14 @@ def _labels(
     if config.training.supervised:
         assert real is not None
         return Labels(real.float(), batch.mask[:, :, None] & (batch.y > 0)[:, None, :]), {}
-    given, kinds = teaching[student], pseudo_labels.kinds_taught(student, config.pseudo_labels)
+    given, weights = teaching[student], pseudo_labels.kind_weights(student, config.pseudo_labels)
     first = _drawn(batches, batch, lambda name: given[name][0].float().numpy())
     alike = all(given[name][0] is given[name][1] for name in batch.names)  # most rules have one confidence for both
     second = first if alike else _drawn(batches, batch, lambda name: given[name][1].float().numpy())
     if isinstance(given[batch.names[0]], Labels):
-        labels = pseudo_labels.restricted(Labels(first, second > 0), kinds)
+        labels = pseudo_labels.restricted(Labels(first, second > 0), weights)
     else:
-        labels = pseudo_labels.label(Confidence(first, second), batch.mask, batch.y, config.pseudo_labels, kinds)
+        labels = pseudo_labels.label(Confidence(first, second), batch.mask, batch.y, config.pseudo_labels, weights)
     counts = {} if real is None else pseudo_labels.quality(labels, real, batch.mask, batch.y)
     return labels, {"labels": int(labels.keep.sum()), **counts}
 
@@ -181,7 +181,9 @@ def update(
     terms = getattr(branch, "video_label_terms", losses.video_label_terms)(output, mask, y, config.training.pool)
     if labels is not None:
         target, keep = labels.target.to(device), labels.keep.to(device)
-        term = losses.distillation(output, target, keep, y, config.pseudo_labels.into)
+        rule, truth = config.pseudo_labels, config.training.supervised
+        kinds = (1.0, 1.0) if truth else pseudo_labels.kind_weights(student, rule)
+        term = losses.distillation(output, target, keep, y, rule.into, kinds)
         terms["distill"] = _claim(config, state, student) * term
     terms |= {name: loss(output, mask, y) for name, loss in state.extra.items()}
     optimizer.zero_grad(set_to_none=True)
