@@ -8,6 +8,7 @@ import torch
 from wtal_lib.method import losses, pooling
 from wtal_lib.method.config import Losses
 from wtal_lib.method.models import Output
+from wtal_lib.method.pseudo_labels import Labels
 
 
 def draw(seed=0, b=3, t=12, c=4):
@@ -138,7 +139,7 @@ def test_a_confidently_wrong_snippet_keeps_its_whole_gradient(right):
     keep = torch.tensor([[[True, False]]])
     target, y = torch.full((1, 1, 2), right), torch.tensor([[1.0, 0.0]])
     output = Output(logit.detach(), torch.ones(1, 1), logit)
-    losses.distillation(output, target, keep, y, "activation").backward()
+    losses.distillation(output, Labels(target, keep), y, "activation").backward()
     assert logit.grad[0, 0, 0].item() == pytest.approx(-sign, abs=1e-6)
 
 
@@ -149,7 +150,7 @@ def test_distillation_raises_foreground_and_lowers_background(into):
     target = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
     keep = torch.tensor([[[True, False], [True, False]]])
     output = Output(torch.zeros(1, 2, 3), raw.sigmoid(), logit)
-    losses.distillation(output, target, keep, torch.tensor([[1.0, 0.0]]), into).backward()
+    losses.distillation(output, Labels(target, keep), torch.tensor([[1.0, 0.0]]), into).backward()
     for name, gradient in (("attention", raw.grad), ("activation", logit.grad)):
         assert (gradient is not None) == (into in (name, "both"))
     moved = raw.grad[0] if into == "attention" else logit.grad[0, :, 0]
@@ -170,7 +171,7 @@ def test_attention_is_taught_background_only_where_every_labelled_class_is(keep,
     raw = torch.zeros(1, 1, requires_grad=True)
     output = Output(torch.zeros(1, 1, 4), raw.sigmoid(), torch.zeros(1, 1, 4))
     y = torch.tensor([[1.0, 1.0, 0.0]])
-    losses.distillation(output, torch.tensor([[target]]), torch.tensor([[keep]]), y, "attention").backward()
+    losses.distillation(output, Labels(torch.tensor([[target]]), torch.tensor([[keep]])), y, "attention").backward()
     assert raw.grad.item() == pytest.approx(gradient, abs=1e-5)
 
 

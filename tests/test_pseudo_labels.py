@@ -11,6 +11,7 @@ from wtal_lib.method.pseudo_labels import (
     kind_weights,
     label,
     quality,
+    restricted,
 )
 from wtal_lib.method.schedule import alternate, updates
 
@@ -98,7 +99,9 @@ def test_only_confident_real_snippets_of_labelled_classes_are_kept():
 )
 def test_labels_of_a_kind_that_weighs_nothing_are_not_given(weights, keep):
     found = torch.tensor([[[0.1], [0.5], [0.9], [0.9], [0.9]]])
-    assert label(both(found), MASK, torch.ones(1, 1), PseudoLabels(), weights).keep[0, :, 0].tolist() == keep
+    assert (
+        restricted(label(both(found), MASK, torch.ones(1, 1), PseudoLabels()), weights).keep[0, :, 0].tolist() == keep
+    )
 
 
 def test_soft_targets_teach_the_confidence_itself():

@@ -18,6 +18,7 @@ from wtal_lib.extensions import load
 from wtal_lib.method.config import Losses
 from wtal_lib.method.models import Output
 from wtal_lib.method.pooling import masked_mean, top_k_mean
+from wtal_lib.method.pseudo_labels import Labels
 
 
 def video_cross_entropy(
@@ -90,12 +91,7 @@ def activation_logit(logit: Float[Tensor, "b t k"]) -> Float[Tensor, "b t c"]:
 
 
 def distillation(
-    output: Output,
-    target: Float[Tensor, "b t c"],
-    keep: Bool[Tensor, "b t c"],
-    y: Float[Tensor, "b c"],
-    into: str,
-    weights: tuple[float, float] = (1.0, 1.0),
+    output: Output, labels: Labels, y: Float[Tensor, "b c"], into: str, weights: tuple[float, float] = (1.0, 1.0)
 ) -> Float[Tensor, ""]:
     """The student against confident pseudo-labels: its labelled class up on foreground, down on background.
 
@@ -103,7 +99,7 @@ def distillation(
     foreground where any labelled class is, background where every one of the video's is. ``"both"`` adds the two.
     ``weights`` are those of background and of foreground labels (:func:`balanced_bce`).
     """
-    terms = []
+    (target, keep), terms = labels, []
     if into != "attention":
         terms.append(balanced_bce(activation_logit(output.suppressed), target, keep, weights))
     if into != "activation":

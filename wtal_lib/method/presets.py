@@ -30,10 +30,7 @@ PRESETS: dict[str, dict[str, object]] = {
     "b_only": {"schedule__f_step": False},
     "f_only": {"schedule__b_step": False},
     "joint": {"schedule__kind": "joint"},
-    "paper": {
-        "pseudo_labels__other_kind": 0.0, "losses__distill": 8.0,  # the best of 4, 8, 16 for one kind of label
-        "pseudo_labels__earned": False, "earned": False,
-    },
+    "paper": {"pseudo_labels__other_kind": 0, "losses__distill": 8, "pseudo_labels__earned": False, "earned": False},
     "mutual": {},
     "consensus": {"pseudo_labels__word": "mean"},
     "ternary": {"pseudo_labels__word": "ternary"},
@@ -59,7 +56,6 @@ PROFILE_FIELDS: dict[str, dict[str, object]] = {
     },
 }  # fmt: skip
 "What a profile changes: width of the networks and number of updates"
-
 
 HEAD_FIELDS: dict[str, dict[str, object]] = {
     "cola": {"cbp__learning_rate": 1e-3, "cbp__input_dropout": 0.0},

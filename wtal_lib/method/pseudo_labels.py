@@ -82,22 +82,15 @@ def kind_weights(student: Name, config: PseudoLabels) -> tuple[float, float]:
     return (1.0, config.other_kind) if student == "vlp" else (config.other_kind, 1.0)
 
 
-def label(
-    confidence: Confidence,
-    mask: Bool[Tensor, "b t"],
-    y: Float[Tensor, "b c"],
-    config: PseudoLabels,
-    weights: tuple[float, float] = (1.0, 1.0),
-) -> Labels:
-    """Pseudo-labels of the labelled classes; background or foreground whose weight is 0 is not given.
+def label(confidence: Confidence, mask: Bool[Tensor, "b t"], y: Float[Tensor, "b c"], config: PseudoLabels) -> Labels:
+    """Pseudo-labels of the labelled classes.
 
     Hard targets are 0 and 1, soft ones the confidence itself, at the same snippets: a snippet between the thresholds
     gets none, nor does one that is called both (``ternary``).
     """
     background = confidence.background < config.background_below
     foreground = confidence.foreground > config.foreground_above
-    background, foreground = background & ~foreground & (weights[0] > 0), foreground & ~background & (weights[1] > 0)
-    keep = (background | foreground) & mask[:, :, None] & (y > 0)[:, None, :]
+    keep = (background ^ foreground) & mask[:, :, None] & (y > 0)[:, None, :]
     soft = torch.where(foreground, confidence.foreground, confidence.background)
     return Labels(soft if config.targets == "soft" else foreground.to(soft.dtype), keep)
 

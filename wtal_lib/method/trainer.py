@@ -146,14 +146,15 @@ def _labels(
     if config.training.supervised:
         assert real is not None
         return Labels(real.float(), batch.mask[:, :, None] & (batch.y > 0)[:, None, :]), {}
-    given, weights = teaching[student], pseudo_labels.kind_weights(student, config.pseudo_labels)
+    given = teaching[student]
     first = _drawn(batches, batch, lambda name: given[name][0].float().numpy())
     alike = all(given[name][0] is given[name][1] for name in batch.names)  # most rules have one confidence for both
     second = first if alike else _drawn(batches, batch, lambda name: given[name][1].float().numpy())
     if isinstance(given[batch.names[0]], Labels):
-        labels = pseudo_labels.restricted(Labels(first, second > 0), weights)
+        labels = Labels(first, second > 0)
     else:
-        labels = pseudo_labels.label(Confidence(first, second), batch.mask, batch.y, config.pseudo_labels, weights)
+        labels = pseudo_labels.label(Confidence(first, second), batch.mask, batch.y, config.pseudo_labels)
+    labels = pseudo_labels.restricted(labels, pseudo_labels.kind_weights(student, config.pseudo_labels))
     counts = {} if real is None else pseudo_labels.quality(labels, real, batch.mask, batch.y)
     return labels, {"labels": int(labels.keep.sum()), **counts}
 
@@ -180,10 +181,9 @@ def update(
         output = branch((batch.x if student == "cbp" else batch.z).to(device), mask)
     terms = getattr(branch, "video_label_terms", losses.video_label_terms)(output, mask, y, config.training.pool)
     if labels is not None:
-        target, keep = labels.target.to(device), labels.keep.to(device)
-        rule, truth = config.pseudo_labels, config.training.supervised
-        kinds = (1.0, 1.0) if truth else pseudo_labels.kind_weights(student, rule)
-        term = losses.distillation(output, target, keep, y, rule.into, kinds)
+        rule, bound = config.pseudo_labels, config.training.supervised
+        weights = (1.0, 1.0) if bound else pseudo_labels.kind_weights(student, rule)
+        term = losses.distillation(output, Labels(*(part.to(device) for part in labels)), y, rule.into, weights)
         terms["distill"] = _claim(config, state, student) * term
     terms |= {name: loss(output, mask, y) for name, loss in state.extra.items()}
     optimizer.zero_grad(set_to_none=True)
@@ -191,10 +191,10 @@ def update(
     optimizer.step()
     with torch.no_grad():
         means: list[Tensor] = list(state.averages[student].parameters())
-        weights: list[Tensor] = list(branch.parameters())
+        present: list[Tensor] = list(branch.parameters())
         # early on the mean forgets faster, so that it is never dominated by the random start
         decay = min(config.training.average, step / (step + 10))
-        torch._foreach_lerp_(means, weights, 1 - decay)
+        torch._foreach_lerp_(means, present, 1 - decay)
     return dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True))
 
 
