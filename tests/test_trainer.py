@@ -165,8 +165,7 @@ def test_a_checkpoint_keeps_evidence_and_reliability(data, tmp_path):
 
 def test_reliability_is_measured_once_and_a_resumed_run_does_not_measure_again(data, tmp_path, monkeypatch):
     one, times = task(data), []
-    measure = trainer.measure
-    monkeypatch.setattr(trainer, "measure", lambda *given: times.append(1) or measure(*given))
+    monkeypatch.setattr(trainer, "measure", lambda *given: times.append(1) or {"cbp": 0.8, "vlp": 0.9})
 
     def stop(phase, state):
         if phase.name == "B":
@@ -180,6 +179,25 @@ def test_reliability_is_measured_once_and_a_resumed_run_does_not_measure_again(d
     assert len(times) == 2, "stopped in B, before its checkpoint: the warm-up's checkpoint knows no reliability"
     trained(one, tmp_path)
     assert len(times) == 2
+
+
+def test_a_branch_that_learns_late_is_measured_again_and_the_held_out_videos_wait(data, tmp_path, monkeypatch):
+    one, values = task(data, schedule__rounds=3), [0.1, 0.2, 0.8]
+    said = iter(values)
+    monkeypatch.setattr(trainer, "measure", lambda *given: {"cbp": next(said), "vlp": 0.9})
+
+    def stop(phase, state):
+        if phase.index == 3:  # between B and F of the first pair
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        checkpoints.train(one.config, one.batches, one.fresh(), tmp_path, on_phase=stop)
+    one.batches.warmup, said = 0, iter(values[1:])  # as a new process begins: F must not measure again
+    history = trained(one, tmp_path).history
+    assert [entry["reliability"]["cbp"] for entry in history[2:]] == [0.1, 0.1, 0.2, 0.2, 0.8, 0.8]
+    early = {name for step in range(8) for name in one.batches.names(step)}
+    assert one.batches.held_out and not early & set(one.batches.held_out)
+    assert one.batches.warmup == 8, "all videos are drawn once both branches have earned their say"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     "one entry a phase: mean of each loss term, quality of the pseudo-labels, reliabilities, seconds"
     reliability: dict[Name, float] | None = None
-    "of each branch at the end of the warm-up; None before"
+    "of each branch, measured when the warm-up ended or later; None before"
     evidence: dict[Name, dict[str, Tensor]] = field(default_factory=lambda: {name: {} for name in BRANCHES})
     "by branch and video, (t, k): evidence of the running mean for the labelled classes; cached until the branch trains"
     extra: dict[str, Callable[..., Tensor]] = field(default_factory=dict)

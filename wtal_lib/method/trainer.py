@@ -20,7 +20,7 @@ from wtal_lib.method import losses, pseudo_labels
 from wtal_lib.method.config import Config
 from wtal_lib.method.models import whole_videos
 from wtal_lib.method.pseudo_labels import OTHER, Confidence, Labels
-from wtal_lib.method.reliability import claims, measure, shares
+from wtal_lib.method.reliability import claims, earned, measure, shares
 from wtal_lib.method.schedule import Name, Phase, alternate
 from wtal_lib.method.state import BRANCHES, State
 
@@ -40,6 +40,8 @@ def train(
 ) -> State:
     """Carry the run from where it stands to its end, in place: warm-up, then B, F, B, F …
 
+    The branches' reliability is measured after the warm-up, and again before each pair of steps until both have earned
+    their whole say: so long the held-out videos stay out of training, and one that learns late is not taken for blind.
     ``on_phase`` is called after every phase: logs, plots, validation and checkpoints live there
     (:func:`wtal_lib.runs.checkpoints.train`).
 
@@ -57,12 +59,15 @@ def train(
     """
     if config.training.supervised and truth is None:
         raise ValueError("the supervised bound trains on ground truth, and none was given")
+    kept = [of["updates"] for of in state.history if of["name"] != "warmup" and not earned(config, of["reliability"])]
+    batches.warmup = max([config.schedule.warmup, *kept])  # a run that goes on keeps held out what it kept
     with deterministic(config.training.threads):
         for phase in alternate(config.schedule):
             if phase.index < state.done:
                 continue
-            if phase.name != "warmup" and state.reliability is None:
+            if phase.name != "warmup" and phase.start >= batches.warmup and not earned(config, state.reliability):
                 state.reliability = measure(config, batches, state.averages)
+                batches.warmup = phase.start + phase.steps * (not earned(config, state.reliability))
             students = tuple(one for one in phase.students if one in state.optimizers)  # the others are frozen
             phase = replace(phase, students=students, taught=tuple(one for one in phase.taught if one in students))
             state.history.append(_run_phase(config, batches, state, phase, truth))
