@@ -44,7 +44,7 @@ class State:
 
 def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float, device: str = "cpu") -> State:
     """A run before its first update, its weights drawn from ``config.seed``; ValueError: an unknown head."""
-    extra = losses.extra_terms(config.losses)
+    extra, batches.warmup = losses.extra_terms(config.losses), config.schedule.warmup
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         branches: dict[Name, nn.Module] = {

@@ -32,10 +32,7 @@ class PromptLearner(nn.Module):
     """
 
     def __init__(
-        self,
-        before_kw: Float[Tensor, "k w"],
-        after_kw: Float[Tensor, "j w"],
-        class_rows: Callable[[Tensor], Tensor],
+        self, before_kw: Float[Tensor, "k w"], after_kw: Float[Tensor, "j w"], class_rows: Callable[[Tensor], Tensor]
     ) -> None:
         """``class_rows`` maps all context vectors (k + j, w) to unit rows (c, e) through a frozen text tower."""
         super().__init__()

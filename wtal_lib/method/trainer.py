@@ -59,8 +59,6 @@ def train(
     """
     if config.training.supervised and truth is None:
         raise ValueError("the supervised bound trains on ground truth, and none was given")
-    kept = [of["updates"] for of in state.history if of["name"] != "warmup" and not earned(config, of["reliability"])]
-    batches.warmup = max([config.schedule.warmup, *kept])  # a run that goes on keeps held out what it kept
     with deterministic(config.training.threads):
         for phase in alternate(config.schedule):
             if phase.index < state.done:
