@@ -117,7 +117,7 @@ class Training:
     average: Share = 0.98
     "decay of the running mean of the weights, which teaches and is reported; 0 uses the last weights"
     held_out: Share = 0.2
-    "share of the training videos kept out of the warm-up, on whose labels the branches' reliability is measured"
+    "share of the training videos on whose labels reliability is measured, kept out of training until it is whole"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     "arithmetic of the matrix products; auto takes bfloat16 where the processor multiplies it natively"
     threads: int = 1
