@@ -50,8 +50,8 @@ def row(pack: str, seeds: list[int]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         records = sweep(tasks, Store(Path(folder) / "records", Path(folder) / "cache"))
     late, cola, co2net, *others = (records[i : i + len(seeds)] for i in range(0, len(records), len(seeds)))
-    alone = " / ".join(f"{mean_map(one, 'cbp'):.2f}" for one in (late, cola, co2net))
-    return " | ".join([f"| {pack}", alone, *(f"{mean_map(one, 'fused'):.2f}" for one in (late, *others))]) + " |"
+    alone = " / ".join(f"{mean_map(one, 'cbp'):.1f}" for one in (late, cola, co2net))
+    return " | ".join([f"| {pack}", alone, *(f"{mean_map(one, 'fused'):.1f}" for one in (late, *others))]) + " |"
 
 
 def main() -> None:
