@@ -13,11 +13,16 @@ from test_batches import batches
 from torch import Tensor, nn
 
 from wtal_lib.data.annotations import Annotations
+from wtal_lib.method import preset, trainer
 from wtal_lib.method.config import Config
 from wtal_lib.method.localize import VideoScores
 from wtal_lib.method.models import Output
 from wtal_lib.method.predict import fuse
 from wtal_lib.method.reliability import claims, label_ranking, measure, shares
+from wtal_lib.method.schedule import Phase
+from wtal_lib.method.state import State
+from wtal_lib.runs import Spec, checkpoints, open_data
+from wtal_lib.runs.experiment import Experiment
 
 
 def test_label_ranking_by_hand() -> None:
@@ -133,3 +138,27 @@ def test_a_fold_without_a_class_fewer_than_five_videos_or_one_class_is_no_obstac
     assert measured(tmp_path / "b", made.annotations(6), set()) == {"cbp": 1, "vlp": 1}
     videos = {name: replace(v, labels=("Diving",), instance_labels=("Diving",)) for name, v in data.videos.items()}
     assert measured(tmp_path / "c", replace(data, classes=("Diving",), videos=videos), set()) == {"cbp": 1, "vlp": 1}
+
+
+def test_a_branch_that_learns_late_is_measured_again_and_the_held_out_videos_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = {"schedule__warmup": 4, "schedule__period": 2, "schedule__rounds": 3, "training__videos": 4}
+    one = Experiment(preset("full", profile="ci", **short), open_data(Spec(source="simulated", root="", profile="ci")))
+    values = [0.1, 0.2, 0.8]
+    said = iter(values)
+    monkeypatch.setattr(trainer, "measure", lambda *given: {"cbp": next(said), "vlp": 0.9})
+
+    def stop(phase: Phase, state: State) -> None:
+        if phase.index == 3:  # between B and F of the first pair
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        checkpoints.train(one.config, one.batches, one.fresh(), tmp_path, on_phase=stop)
+    said = iter(values[1:])  # F must not measure again
+    history = checkpoints.train(one.config, one.batches, one.fresh(), tmp_path).history
+    assert [entry["reliability"]["cbp"] for entry in history[2:]] == [0.1, 0.1, 0.2, 0.2, 0.8, 0.8]
+    early = {name for step in range(8) for name in one.batches.names(step)}
+    assert one.batches.held_out
+    assert not early & set(one.batches.held_out)
+    assert one.batches.warmup == 8, "all videos are drawn once both branches have earned their say"

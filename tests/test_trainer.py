@@ -181,26 +181,6 @@ def test_reliability_is_measured_once_and_a_resumed_run_does_not_measure_again(d
     assert len(times) == 2
 
 
-def test_a_branch_that_learns_late_is_measured_again_and_the_held_out_videos_wait(data, tmp_path, monkeypatch):
-    one, values = task(data, schedule__rounds=3), [0.1, 0.2, 0.8]
-    said = iter(values)
-    monkeypatch.setattr(trainer, "measure", lambda *given: {"cbp": next(said), "vlp": 0.9})
-
-    def stop(phase, state):
-        if phase.index == 3:  # between B and F of the first pair
-            raise InterruptedError
-
-    with pytest.raises(InterruptedError):
-        checkpoints.train(one.config, one.batches, one.fresh(), tmp_path, on_phase=stop)
-    said = iter(values[1:])  # F must not measure again
-    history = trained(one, tmp_path).history
-    assert [entry["reliability"]["cbp"] for entry in history[2:]] == [0.1, 0.1, 0.2, 0.2, 0.8, 0.8]
-    early = {name for step in range(8) for name in one.batches.names(step)}
-    assert one.batches.held_out
-    assert not early & set(one.batches.held_out)
-    assert one.batches.warmup == 8, "all videos are drawn once both branches have earned their say"
-
-
 @pytest.mark.parametrize(
     ("word", "reliability", "earned", "expected"),
     [
