@@ -32,9 +32,10 @@ class Batch:
 
 
 class Batches:
-    """The training batches of a run: ``batches[step]`` depends on the seed and the step alone, resumed or not.
+    """The training batches of a run: ``batches[step]`` depends on the seed, the step and ``warmup`` alone.
 
-    Every epoch goes through all videos in an order of its own, and goes on into the next within a batch.
+    The trainer raises ``warmup`` while a branch is in doubt: so long the held-out videos stay out. Every epoch
+    goes through all videos in an order of its own, and goes on into the next within a batch.
     """
 
     def __init__(

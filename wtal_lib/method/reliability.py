@@ -51,7 +51,7 @@ def claims(reliability: Mapping[Name, float] | None, earned: bool) -> dict[Name,
     return {name: min(1.0, max(0.0, 4 * value / best - 2)) for name, value in reliability.items()}
 
 
-def earned(config: Config, reliability: Mapping[Name, float] | None) -> bool:
+def settled(config: Config, reliability: Mapping[Name, float] | None) -> bool:
     """Whether it has been measured, and both branches have their whole claim, or need not earn it."""
     asked = config.earned or config.pseudo_labels.earned
     return reliability is not None and min(claims(reliability, asked).values()) == 1

@@ -44,7 +44,8 @@ class State:
 
 def fresh(config: Config, batches: Batches, text: nn.Module, logit_scale: float, device: str = "cpu") -> State:
     """A run before its first update, its weights drawn from ``config.seed``; ValueError: an unknown head."""
-    extra, batches.warmup = losses.extra_terms(config.losses), config.schedule.warmup
+    extra = losses.extra_terms(config.losses)
+    batches.warmup = config.schedule.warmup  # a run before may have kept videos out for longer
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         branches: dict[Name, nn.Module] = {

@@ -20,7 +20,7 @@ from wtal_lib.method import losses, pseudo_labels
 from wtal_lib.method.config import Config
 from wtal_lib.method.models import whole_videos
 from wtal_lib.method.pseudo_labels import OTHER, Confidence, Labels
-from wtal_lib.method.reliability import claims, earned, measure, shares
+from wtal_lib.method.reliability import claims, measure, settled, shares
 from wtal_lib.method.schedule import Name, Phase, alternate
 from wtal_lib.method.state import BRANCHES, State
 
@@ -63,9 +63,9 @@ def train(
         for phase in alternate(config.schedule):
             if phase.index < state.done:
                 continue
-            if phase.name != "warmup" and phase.start >= batches.warmup and not earned(config, state.reliability):
+            if phase.name != "warmup" and phase.start >= batches.warmup and not settled(config, state.reliability):
                 state.reliability = measure(config, batches, state.averages)
-                batches.warmup = phase.start + phase.steps * (not earned(config, state.reliability))
+                batches.warmup = phase.start + (0 if settled(config, state.reliability) else phase.steps)
             students = tuple(one for one in phase.students if one in state.optimizers)  # the others are frozen
             phase = replace(phase, students=students, taught=tuple(one for one in phase.taught if one in students))
             state.history.append(_run_phase(config, batches, state, phase, truth))

@@ -14,7 +14,7 @@ from wtal_lib.data import checkpoint
 from wtal_lib.data.batches import Batches
 from wtal_lib.method import trainer
 from wtal_lib.method.config import Config, own
-from wtal_lib.method.reliability import earned
+from wtal_lib.method.reliability import settled
 from wtal_lib.method.schedule import Phase
 from wtal_lib.method.state import BRANCHES, State
 from wtal_lib.settings import digest, to_dict
@@ -113,6 +113,6 @@ def resume(config: Config, batches: Batches, state: State, folder: Path) -> None
             state.optimizers[name].load_state_dict({**adam, "state": moments})
         state.done, state.history, state.reliability = (content[key] for key in ("done", "history", "reliability"))
         taught = [entry for entry in state.history if entry["reliability"]]
-        until = [entry["updates"] for entry in taught if not earned(config, entry["reliability"])]
+        until = [entry["updates"] for entry in taught if not settled(config, entry["reliability"])]
         batches.warmup = max([config.schedule.warmup, *until])  # what was kept out of training still is
         return
