@@ -126,7 +126,7 @@ def test_each_world_has_its_own_late_fusion_to_be_compared_with() -> None:
     rows += ablation.in_settings(["shared_1"], *ASKED, [0])
     records = [record(0.1, 0.2, one) for one in (0.3, 0.4, 0.5, 0.7, 0.6, 0.65)]
     table = ablation.by_world(rows, records, 2.0)
-    assert table["world"].tolist() == ["drawn 3000"] * 2 + ["drawn 3001"] * 2 + ["shared 1"] * 2
+    assert table["world"].tolist() == ["drawn 4000"] * 2 + ["drawn 4001"] * 2 + ["shared 1"] * 2
     assert table["difference"].tolist() == pytest.approx([0, 10, 0, 20, 0, 5])
     assert table["cbp"].tolist() == pytest.approx([10.0] * 6)
     assert table["low"][1] == pytest.approx(8.0)

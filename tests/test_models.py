@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from wtal_lib.method.config import Branch
 from wtal_lib.method.heads.conv import CbpBranch
-from wtal_lib.method.layers import POSITIONS, Convolution, Gate
+from wtal_lib.method.layers import POSITIONS, Convolution, Gate, Rescale, Silence
 from wtal_lib.method.models import Vanilla, VlpBranch
 
 KINDS = ["conv", "transformer", "none"]
@@ -193,6 +193,24 @@ def test_a_gate_rectifies_keeps_the_mean_and_closes_the_padding():
     assert gated[:, :400].mean().item() == pytest.approx(x[:, :400].mean().item(), rel=0.01)
     assert torch.equal(gate(-x, mask), torch.zeros_like(x))
     assert torch.equal(gate.eval()(x, mask), x * mask[:, :, None])
+
+
+def test_a_silenced_feature_falls_to_its_floor_for_a_whole_video_and_padding_stays_zero():
+    moments = np.array([4.0, -4.0, 1.0]), np.array([2.0, 2.0, 3.0])  # floors 4 - 1, -4 + 1, and none
+    rescale = Rescale(moments)
+    assert (rescale.floor(moments) / rescale.factor).tolist() == pytest.approx([3.0, -3.0, 0.0])
+    x, mask = torch.full((2000, 2, 3), 5.0), torch.tensor([[True, False]]).expand(2000, 2)
+    x = x * mask[:, :, None]
+    silence = Silence(0.25, torch.tensor([3.0, -3.0, 0.0])).train()
+    torch.manual_seed(0)
+    seen = silence(x, mask)
+    assert (seen[:, 1] == 0).all()
+    for feature, (dropped, kept) in enumerate([(3.0, 3 + 2 / 0.75), (-3.0, -3 + 8 / 0.75), (0.0, 5 / 0.75)]):
+        assert {round(value, 4) for value in seen[:, 0, feature].tolist()} == {round(dropped, 4), round(kept, 4)}
+    assert seen[:, 0].mean(dim=0).tolist() == pytest.approx([5.0] * 3, abs=0.3)
+    assert torch.equal(silence.eval()(x, mask), x)
+    both = silence.train()(torch.ones(50, 4, 3), torch.ones(50, 4, dtype=torch.bool))
+    assert torch.equal(both, both[:, :1].expand_as(both))
 
 
 @pytest.mark.parametrize("trained", [True, False])

@@ -31,6 +31,11 @@ class Rescale(nn.Module):
         """Scaled features at real snippets, 0 in the padding; 0 where all training features are 0."""
         return x * (self.factor * mask[:, :, None])
 
+    def floor(self, moments: Moments) -> Float[Tensor, " d"]:
+        """What nearly all snippets have of each scaled feature: its mean drawn towards 0 by half of its deviation."""
+        mean, deviation = (torch.tensor(moment, dtype=torch.float32) for moment in moments)
+        return self.factor * mean.sign() * (mean.abs() - deviation / 2).clamp(min=0)
+
 
 class Standardise(nn.Module):
     """``(x - mean) / deviation`` over the training videos; a dimension that never varies becomes 0."""
@@ -50,6 +55,29 @@ class Standardise(nn.Module):
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
         """Standardised features at real snippets, 0 in the padding."""
         return torch.addcmul(self.shift, x, self.scale) * mask[:, :, None]
+
+
+class Silence(nn.Module):
+    """Input dropout: a share of the features silenced, each for a whole video (Gal and Ghahramani, 2016).
+
+    A silenced feature falls to its floor, which nearly all snippets have. Dropping that too would drown in noise
+    what is learnt where features have a large common mean (CBP 42.7 in place of 54.1 in a world of divisive
+    normalisation). A mask drawn anew at each snippet scores lower (45.4 in place of 46.8 on eight development worlds).
+    """
+
+    floor: Tensor
+
+    def __init__(self, share: float, floor: Float[Tensor, " d"]) -> None:
+        super().__init__()
+        self.share = share
+        self.register_buffer("floor", floor)
+
+    def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
+        """In training, what lies above the floor kept and scaled up or dropped; the padding stays 0."""
+        if not self.training or not self.share:
+            return x
+        kept_b1d = functional.dropout(torch.ones_like(x[:, :1]), self.share)
+        return torch.addcmul(self.floor * (1 - kept_b1d) * mask[:, :, None], x, kept_b1d)
 
 
 class Gate(nn.Module):
@@ -90,16 +118,15 @@ class Convolution(nn.Linear):
 class Temporal(nn.Module):
     """Features to hidden channels, each snippet seeing its neighbours; padded rows stay zero.
 
-    Input dropout silences a feature for a whole video (Gal and Ghahramani, 2016): drawn anew at each snippet CBP scores
-    lower (45.4 in place of 46.8 on eight development worlds), and drawing takes a quarter of an update.
     ``conv``: a three-snippet convolution at the entrance (CoLA, BaS-Net), then residual ones. ``transformer``: pre-norm
     layers of 8 heads with learned positions and a final norm (Efficient-Prompt). ``none``: each snippet alone.
     """
 
-    def __init__(self, width: int, config: Branch) -> None:
+    def __init__(self, width: int, config: Branch, floor: Float[Tensor, " d"] | None = None) -> None:
         super().__init__()
         hidden, self.attends, self.gate = config.hidden, config.temporal == "transformer", Gate(config.dropout)
-        kind, self.drop = Convolution if config.temporal == "conv" else nn.Linear, nn.Dropout1d(config.input_dropout)
+        kind = Convolution if config.temporal == "conv" else nn.Linear
+        self.silence = Silence(config.input_dropout, torch.zeros(width) if floor is None else floor)
         self.enter, more = kind(width, hidden), 0 if self.attends else config.layers - 1
         if self.attends:
             self.position = nn.Parameter(0.01 * torch.randn(POSITIONS, hidden))
@@ -109,7 +136,7 @@ class Temporal(nn.Module):
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t h"]:
         """Hidden channels of each real snippet, zeros elsewhere."""
-        x = self.drop(x.mT).mT
+        x = self.silence(x, mask)
         if self.attends:
             place_t = torch.arange(x.shape[1], device=x.device) * POSITIONS // max(POSITIONS, x.shape[1])
             return self.encoder(self.enter(x) + self.position[place_t], src_key_padding_mask=~mask) * mask[:, :, None]

@@ -15,7 +15,8 @@ class CbpBranch(nn.Module):
 
     def __init__(self, moments: Moments, classes: int, config: Branch) -> None:
         super().__init__()
-        self.rescale, self.temporal = Rescale(moments), Temporal(len(moments[0]), config)
+        self.rescale = Rescale(moments)
+        self.temporal = Temporal(len(moments[0]), config, self.rescale.floor(moments))
         self.classify, self.attend = nn.Linear(config.hidden, classes + 1), nn.Linear(config.hidden, 1)
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Output:
