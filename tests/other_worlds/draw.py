@@ -2,9 +2,9 @@
 
     WTAL_DATA=data python tests/other_worlds/draw.py NAME OUT [--seed N]
 
-NAME is broadcast, bystander, editing or handheld: what each models stands at the head of its file. Features of CBP and
-VLP are drawn over THUMOS14's real annotations and written to OUT/thumos14, marked as simulated, with a link to the
-annotations; ``compare.py`` and every ``wtal`` command take OUT as a data root. Equal seeds give equal bytes.
+NAME is broadcast, bystander, editing, handheld or tower: what each models stands at the head of its file. Features of
+CBP and VLP are drawn over THUMOS14's real annotations and written to OUT/thumos14, marked as simulated, with a link to
+the annotations; ``compare.py`` and every ``wtal`` command take OUT as a data root. Equal seeds give equal bytes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bystander import Bystander
 from editing import Editing
 from footage import FPS, STRIDE, snippets
 from handheld import Handheld
+from tower import Tower
 
 from wtal_lib.data.annotations import Annotations, data_root, find_annotations
 
@@ -28,6 +29,7 @@ WORLDS: dict[str, Any] = {
     "bystander": Bystander,
     "editing": Editing,
     "handheld": Handheld,
+    "tower": Tower,
 }
 "by name: a class of the dataset's classes and a seed, with ``draw(video, number)`` for features and ``text``"
 WIDTH = 512
