@@ -13,14 +13,15 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
-from footage import FPS, STRIDE, snippets
+from footage import SNIPPET, snippets
 from scipy.ndimage import gaussian_filter1d
+from signals import pooled, unit
 
 from wtal_lib.data.instances import Video
 
 WIDTH, HALF, LOOKS = 512, 256, 16
 "columns, those of RGB, and dimensions of what a shot looks like"
-TICKS, TICK = 4, STRIDE / FPS / 4
+TICKS, TICK = 4, SNIPPET / 4
 "time steps a snippet, so that shorter instances fill a part of it, and seconds of each"
 SPORTS = """BaseballPitch diamond ball throw, BasketballDunk court ball jump, Billiards table cue poke,
 CleanAndJerk gym bar lift, CliffDiving water rock dive, CricketBowling lawn wicket throw, CricketShot lawn wicket swing,
@@ -85,11 +86,6 @@ class Sight(NamedTuple):
     kind: np.ndarray
 
 
-def unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of length one."""
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
-
-
 def wander(rng: np.random.Generator, shape: tuple[int, int], slow: float) -> np.ndarray:
     """Noise of variance about one that changes within ``slow`` steps."""
     return gaussian_filter1d(rng.standard_normal(shape), slow, axis=0) * np.sqrt(2 * slow * np.sqrt(np.pi))
@@ -97,8 +93,7 @@ def wander(rng: np.random.Generator, shape: tuple[int, int], slow: float) -> np.
 
 def averaged(ticks: np.ndarray) -> np.ndarray:
     """Ticks as I3D sees them: its view blurred over the neighbours, then one row a snippet."""
-    blurred = gaussian_filter1d(ticks, OVERLAP / TICK, axis=0, mode="nearest")
-    return blurred.reshape(len(ticks) // TICKS, TICKS, ticks.shape[1]).mean(1)
+    return pooled(gaussian_filter1d(ticks, OVERLAP / TICK, axis=0, mode="nearest"), TICKS)
 
 
 def meets(segments: np.ndarray, start: np.ndarray, stop: np.ndarray, margin: float = 0.0) -> np.ndarray:

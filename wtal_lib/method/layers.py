@@ -61,7 +61,7 @@ class Silence(nn.Module):
     """Input dropout: a share of the features silenced, each for a whole video (Gal and Ghahramani, 2016).
 
     A silenced feature falls to its floor, which nearly all snippets have. Dropping that too would drown in noise
-    what is learnt where features have a large common mean (CBP 42.7 in place of 54.1 in a world of divisive
+    what is learnt where features have a large common mean (CBP 42.7 in place of 54.9 in a world of divisive
     normalisation). A mask drawn anew at each snippet scores lower (45.4 in place of 46.8 on eight development worlds).
     """
 
