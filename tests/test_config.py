@@ -20,7 +20,7 @@ def test_a_config_survives_json():
 def test_equal_configs_have_equal_hashes_and_any_field_changes_it():
     assert digest(preset("full")) == digest(preset("full"))
     assert len({digest(preset(name)) for name in PRESETS}) == len(PRESETS)
-    assert digest(replaced(Config(), losses__distill=0.5)) != digest(Config())
+    assert digest(replaced(Config(), vlp__distill=0.5)) != digest(Config())
 
 
 @pytest.mark.parametrize(

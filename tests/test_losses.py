@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wtal_lib.method import losses, pooling
-from wtal_lib.method.config import Losses
+from wtal_lib.method.config import Branch, Losses
 from wtal_lib.method.models import Output
 from wtal_lib.method.pseudo_labels import Labels
 
@@ -177,7 +177,8 @@ def test_attention_is_taught_background_only_where_every_labelled_class_is(keep,
 
 def test_total_adds_each_term_by_its_own_weight():
     terms = {"mil_orig": torch.tensor(2.0), "distill": torch.tensor(3.0), "snico": torch.tensor(0.5)}
-    assert losses.total(terms, Losses(mil_orig=0.5, distill=2.0)) == 7.5  # a head's own term is weighted already
+    weighted = losses.total(terms, Losses(mil_orig=0.5), Branch(distill=2.0))
+    assert weighted == 7.5  # a head's own term is weighted already
 
 
 def test_smoothing_is_a_mean_over_real_neighbours():

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from wtal_lib.method.config import Branch
 from wtal_lib.method.heads.conv import CbpBranch
-from wtal_lib.method.layers import POSITIONS, Convolution, Gate, Rescale, Silence
+from wtal_lib.method.layers import POSITIONS, Convolution, Rescale, Silence, Temporal
 from wtal_lib.method.models import Vanilla, VlpBranch
 
 KINDS = ["conv", "transformer", "none"]
@@ -182,17 +182,19 @@ def test_a_single_class_is_enough():
     assert output.activation().shape == (2, 9, 1)
 
 
-def test_a_gate_rectifies_keeps_the_mean_and_closes_the_padding():
-    x, mask = torch.rand(4, 500, 64, generator=torch.Generator().manual_seed(0)), torch.ones(4, 500, dtype=torch.bool)
-    mask[:, 400:] = False
-    gate = Gate(0.25)
+def test_hidden_channels_are_silenced_for_a_whole_video_keep_their_mean_and_leave_the_padding_0():
+    config = Branch(hidden=64, dropout=0.25)
     torch.manual_seed(0)
-    gated = gate.train()(x, mask)
-    assert (gated[:, 400:] == 0).all()
-    assert (gated[:, :400] == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
-    assert gated[:, :400].mean().item() == pytest.approx(x[:, :400].mean().item(), rel=0.01)
-    assert torch.equal(gate(-x, mask), torch.zeros_like(x))
-    assert torch.equal(gate.eval()(x, mask), x * mask[:, :, None])
+    temporal, x = Temporal(8, config), torch.randn(200, 6, 8)
+    mask = torch.ones(200, 6, dtype=torch.bool)
+    mask[:, 4:] = False
+    whole, seen = temporal.eval()(x * mask[:, :, None], mask), temporal.train()(x * mask[:, :, None], mask)
+    assert (whole >= 0).all()
+    assert (seen[:, 4:] == 0).all()
+    share = seen.sum(dim=1) / whole.sum(dim=1)  # of each channel over a video: all of it, or nothing
+    known = whole.sum(dim=1) > 0
+    assert {round(one, 3) for one in share[known].tolist()} == {0.0, round(1 / 0.75, 3)}
+    assert share[known].mean().item() == pytest.approx(1, abs=0.02)
 
 
 def test_a_silenced_feature_falls_to_its_floor_for_a_whole_video_and_padding_stays_zero():

@@ -1,6 +1,6 @@
 """What a B + F pair costs, where a run's time goes, and how cost grows; ``python tests/benchmarks/bench_training.py``.
 
-The reference is the same pair in float32 with PyTorch's own conv1d and dropout, which is how the field's code computes.
+The reference is the same pair in float32 with PyTorch's own conv1d, which is how the field's code computes.
 ``--full`` also trains the full-width THUMOS14 run to its end (minutes).
 """
 
@@ -42,17 +42,6 @@ class Plain(nn.Module):
         return self.conv(x.transpose(1, 2)).transpose(1, 2)
 
 
-class PlainGate(nn.Module):
-    """Rectifier, PyTorch's own dropout, mask."""
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.share = share
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return nn.functional.dropout(nn.functional.relu(x), self.share, self.training) * mask[:, :, None]
-
-
 class Drawn:
     """Stands for batches: moments and classes of random features."""
 
@@ -77,14 +66,14 @@ def pair(
     config: Config, videos: int, snippets: int, width: int, embed: int, classes: int, plain: bool = False
 ) -> float:
     """Median seconds of one B and one F update, pseudo-labels given."""
-    ours = layers.Convolution, layers.Gate
+    ours = layers.Convolution
     if plain:
-        layers.Convolution, layers.Gate = Plain, PlainGate  # type: ignore[assignment, misc]
+        layers.Convolution = Plain  # type: ignore[assignment, misc]
     try:
         text = nn.functional.normalize(torch.randn(classes, embed), dim=1)
         state = fresh(config, Drawn(width, embed, classes), TextResidual(text), 100.0)  # type: ignore[arg-type]
     finally:
-        layers.Convolution, layers.Gate = ours  # type: ignore[misc]
+        layers.Convolution = ours  # type: ignore[misc]
     batch, labels = drawn_batch(videos, snippets, width, embed, classes)
     taken = []
     for step in range(9):

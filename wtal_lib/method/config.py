@@ -28,25 +28,25 @@ class Branch:
     input_dropout: Share = 0.0
     "share of the features silenced in training, each for a whole video"
     dropout: Share = 0.5
-    "share of the hidden channels silenced in training (CO2-Net, CoLA: 0.5 to 0.7)"
+    "share of the hidden channels silenced in training, each for a whole video"
     learning_rate: Positive = 5e-4
     "AdamW step size"
+    norm: float = 0.8
+    "weight of the mean attention: most of an untrimmed video is background (STPN; CO2-Net: 0.8)"
+    guide: float = 0.1
+    "weight of attention against one minus the background activation (CO2-Net: 0.8)"
+    distill: float = 4.0
+    "weight of what it learns from confident pseudo-labels, in B and F steps only"
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Weights of the terms of one step; what is logged is what is summed."""
+    """Weights of the terms of one step, beside each branch's own; what is logged is what is summed."""
 
     mil_orig: float = 1.0
     "video labels on the pooled class logits, background present (BaS-Net, CO2-Net)"
     mil_supp: float = 2.0
     "video labels on the pooled logits under attention, background absent (BaS-Net, CO2-Net)"
-    norm: float = 0.1
-    "mean attention: most of an untrimmed video is background (STPN); CO2-Net's 0.8 starves the attention"
-    guide: float = 0.1
-    "attention against one minus the background activation (CO2-Net: 0.8)"
-    distill: float = 4.0
-    "confident pseudo-labels, in B and F steps only"
     extra: dict[str, float] = field(default_factory=dict, hash=False)
     "terms of your own, module:attribute and weight each, on the updates of both branches"
 
@@ -179,9 +179,10 @@ class Config:
     "share of CBP in a sum or mean where both branches have earned theirs; chosen on development worlds"
     earned: bool = True
     "whether a branch counts in the fusion by its reliability on held-out training videos' labels"
-    cbp: Branch = field(default_factory=lambda: Branch(input_dropout=0.5, dropout=0.8, learning_rate=1e-3))
-    "drops much: a few hundred videos, each with a look of its own, are soon known by heart"
+    cbp: Branch = field(default_factory=lambda: Branch(input_dropout=0.5, learning_rate=1e-3, norm=0.1, distill=1.0))
+    "drops much, for a few hundred videos are soon known by heart; CO2-Net's norm starves its attention"
     vlp: Branch = field(default_factory=Branch)
+    "says action of too much: norm and B's labels weigh more"
     losses: Losses = field(default_factory=Losses)
     pseudo_labels: PseudoLabels = field(default_factory=PseudoLabels)
     schedule: Schedule = field(default_factory=Schedule)

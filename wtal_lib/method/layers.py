@@ -1,4 +1,4 @@
-"""What branches are built of: feature scaling, a fused gate, fast convolution, a transformer with positions."""
+"""What branches are built of: feature scaling, dropout, fast convolution, a transformer with positions."""
 
 from __future__ import annotations
 
@@ -58,46 +58,29 @@ class Standardise(nn.Module):
 
 
 class Silence(nn.Module):
-    """Input dropout: a share of the features silenced, each for a whole video (Gal and Ghahramani, 2016).
+    """Dropout of features, or of hidden channels, each for a whole video (Gal and Ghahramani, 2016).
 
-    A silenced feature falls to its floor, which nearly all snippets have. Dropping that too would drown in noise
-    what is learnt where features have a large common mean (CBP 42.7 in place of 54.9 in a world of divisive
-    normalisation). A mask drawn anew at each snippet scores lower (45.4 in place of 46.8 on eight development worlds).
+    Whole videos then teach without one cue or another; a mask drawn anew at each snippet only adds noise, which must
+    be much to do anything (hidden channels, eight development worlds: `notebooks/DECISIONS.md`). A silenced feature
+    falls to its floor, which nearly all snippets have: dropping that too would drown in noise what is learnt where
+    features have a large common mean.
     """
 
-    floor: Tensor
+    floor: Tensor | None
 
-    def __init__(self, share: float, floor: Float[Tensor, " d"]) -> None:
+    def __init__(self, share: float, floor: Float[Tensor, " d"] | None = None) -> None:
         super().__init__()
         self.share = share
         self.register_buffer("floor", floor)
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t d"]:
-        """In training, what lies above the floor kept and scaled up or dropped; the padding stays 0."""
+        """In training, what lies above the floor kept and scaled up or dropped; the padding of ``x`` stays 0."""
         if not self.training or not self.share:
             return x
         kept_b1d = functional.dropout(torch.ones_like(x[:, :1]), self.share)
+        if self.floor is None:
+            return x * kept_b1d
         return torch.addcmul(self.floor * (1 - kept_b1d) * mask[:, :, None], x, kept_b1d)
-
-
-class Gate(nn.Module):
-    """Fused ReLU, dropout and padding mask: PyTorch's own dropout takes a quarter of a small step on a CPU."""
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.dropped = round(256 * share)
-        "values of a random byte, of 256, that silence a channel"
-
-    def forward(self, x: Float[Tensor, "b t h"], mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t h"]:
-        """``relu(x)`` at real snippets, 0 in the padding; in training a share of values at 0, the mean preserved."""
-        open_bt1 = mask[:, :, None].to(x.dtype)
-        if not self.training or not self.dropped:
-            return functional.relu(x) * open_bt1
-        words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
-        byte_bth = words.view(torch.uint8)[: x.numel()].view(x.shape).to(x.dtype)
-        # the kernel behind relu's gradient: its first argument where the second exceeds the third, else 0
-        open_bth = torch.ops.aten.threshold_backward(functional.relu(x), byte_bth, self.dropped - 0.5)
-        return open_bth * (open_bt1 * (256 / max(1, 256 - self.dropped)))
 
 
 class Convolution(nn.Linear):
@@ -124,9 +107,9 @@ class Temporal(nn.Module):
 
     def __init__(self, width: int, config: Branch, floor: Float[Tensor, " d"] | None = None) -> None:
         super().__init__()
-        hidden, self.attends, self.gate = config.hidden, config.temporal == "transformer", Gate(config.dropout)
+        hidden, self.attends = config.hidden, config.temporal == "transformer"
         kind = Convolution if config.temporal == "conv" else nn.Linear
-        self.silence = Silence(config.input_dropout, torch.zeros(width) if floor is None else floor)
+        self.silence, self.drop = Silence(config.input_dropout, floor), Silence(config.dropout)
         self.enter, more = kind(width, hidden), 0 if self.attends else config.layers - 1
         if self.attends:
             self.position = nn.Parameter(0.01 * torch.randn(POSITIONS, hidden))
@@ -140,7 +123,11 @@ class Temporal(nn.Module):
         if self.attends:
             place_t = torch.arange(x.shape[1], device=x.device) * POSITIONS // max(POSITIONS, x.shape[1])
             return self.encoder(self.enter(x) + self.position[place_t], src_key_padding_mask=~mask) * mask[:, :, None]
-        hidden = self.gate(self.enter(x), mask)
+        hidden = self._rectified(self.enter, x, mask)
         for layer in self.layers:
-            hidden = hidden + self.gate(layer(hidden), mask)
+            hidden = hidden + self._rectified(layer, hidden, mask)
         return hidden
+
+    def _rectified(self, layer: nn.Module, x: Tensor, mask: Bool[Tensor, "b t"]) -> Float[Tensor, "b t h"]:
+        """A layer's channels after the rectifier and dropout, 0 in the padding."""
+        return self.drop(functional.relu(layer(x)) * mask[:, :, None], mask)

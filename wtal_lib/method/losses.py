@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wtal_lib.extensions import load
-from wtal_lib.method.config import Losses
+from wtal_lib.method.config import Branch, Losses
 from wtal_lib.method.models import Output
 from wtal_lib.method.pooling import masked_mean, top_k_mean
 from wtal_lib.method.pseudo_labels import Labels
@@ -115,7 +115,8 @@ def extra_terms(weights: Losses) -> dict[str, Callable[[Output, Tensor, Tensor],
     return {name: load(name, "losses.extra") for name in weights.extra}
 
 
-def total(terms: dict[str, Float[Tensor, ""]], weights: Losses) -> Float[Tensor, ""]:
+def total(terms: dict[str, Float[Tensor, ""]], weights: Losses, branch: Branch) -> Float[Tensor, ""]:
     """The weighted sum of the terms, each by the weight of its name; a head's own terms are weighted already."""
-    weight = {**vars(weights), **weights.extra}
+    own = {name: getattr(branch, name) for name in ("norm", "guide", "distill")}
+    weight = {**vars(weights), **own, **weights.extra}
     return torch.stack([weight.get(name, 1.0) * term for name, term in terms.items()]).sum()

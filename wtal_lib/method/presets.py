@@ -12,7 +12,7 @@ DATASET_FIELDS: dict[str, dict[str, object]] = {
     # smoothed over the length of a short instance, as the field's 50 to 100 snippets a video do. On development
     # worlds the lowest tenth of CBP's range is background in 7 to 9 of 10 snippets, what lies below 0.4 in 5 to 7.
     "activitynet12": {
-        "cbp__learning_rate": 5e-4, "cbp__input_dropout": 0.2,
+        "cbp__learning_rate": 5e-4, "cbp__input_dropout": 0.2, "cbp__dropout": 0.2,
         "training__snippets": 160, "training__pool": 0.2, "schedule__warmup": 425,
         "localize__class_threshold": 0.1, "localize__smoothing": 20.0,
         "pseudo_labels__smoothing": 15.0,
@@ -30,13 +30,13 @@ PRESETS: dict[str, dict[str, object]] = {
     "b_only": {"schedule__f_step": False},
     "f_only": {"schedule__b_step": False},
     "joint": {"schedule__kind": "joint"},
-    "paper": {"pseudo_labels__other_kind": 0, "losses__distill": 8, "pseudo_labels__earned": False, "earned": False},
+    "paper": {"pseudo_labels__other_kind": 0, "pseudo_labels__earned": False, "earned": False},
     "mutual": {},
     "consensus": {"pseudo_labels__word": "mean"},
     "ternary": {"pseudo_labels__word": "ternary"},
     "supervised": {  # with all of the video-label terms its CBP fell below full's in two of six development worlds
         "schedule__kind": "apart", "training__supervised": True,
-        "losses__mil_orig": 0.0, "losses__mil_supp": 0.5, "losses__distill": 8.0, "cbp__dropout": 0.5,
+        "losses__mil_orig": 0.0, "losses__mil_supp": 0.5, "cbp__distill": 8.0, "vlp__distill": 8.0, "vlp__norm": 0.1,
     },
 }  # fmt: skip
 """Fields that each preset changes. ``cbp``, ``vlp`` and ``late_fusion`` are one and the same training, each branch on
@@ -61,7 +61,7 @@ HEAD_FIELDS: dict[str, dict[str, object]] = {
     "cola": {"cbp__learning_rate": 1e-3, "cbp__input_dropout": 0.0},
     "co2net": {
         "cbp__learning_rate": 2e-4, "cbp__dropout": 0.5, "cbp__input_dropout": 0.0,
-        "losses__norm": 0.8, "losses__guide": 0.8,
+        "cbp__norm": 0.8, "cbp__guide": 0.8,
     },
 }  # fmt: skip
 """What another paper's CBP head sets for itself: its own dropout and loss weights, and the rate at which it trains best

@@ -190,7 +190,7 @@ def update(
         terms["distill"] = _claim(config, state, student) * term
     terms |= {name: loss(output, mask, y) for name, loss in state.extra.items()}
     optimizer.zero_grad(set_to_none=True)
-    losses.total(terms, config.losses).backward()
+    losses.total(terms, config.losses, getattr(config, student)).backward()
     optimizer.step()
     with torch.no_grad():
         means: list[Tensor] = list(state.averages[student].parameters())

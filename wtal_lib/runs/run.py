@@ -17,7 +17,7 @@ import torch
 from wtal_lib.compute import deterministic
 from wtal_lib.data import checkpoint
 from wtal_lib.method import predict
-from wtal_lib.method.config import Config, Localize, Losses, PseudoLabels, Schedule
+from wtal_lib.method.config import Branch, Config, Localize, PseudoLabels, Schedule
 from wtal_lib.method.localize import nms
 from wtal_lib.method.schedule import Phase, alternate
 from wtal_lib.method.state import State
@@ -186,7 +186,8 @@ def warmup(config: Config) -> Config:
         pseudo_labels=config.pseudo_labels if distills else PseudoLabels(),
         localize=Localize(),
         schedule=Schedule(warmup=config.schedule.warmup, period=config.schedule.period, rounds=0),
-        losses=config.losses if distills else dataclasses.replace(config.losses, distill=Losses.distill),
+        cbp=config.cbp if distills else dataclasses.replace(config.cbp, distill=Branch.distill),
+        vlp=config.vlp if distills else dataclasses.replace(config.vlp, distill=Branch.distill),
     )
 
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from wtal_lib.method.config import Branch
 from wtal_lib.method.heads.contrast import best_rows, dilated, info_nce
-from wtal_lib.method.layers import Convolution, Gate, Moments, Rescale
+from wtal_lib.method.layers import Convolution, Moments, Rescale
 from wtal_lib.method.losses import video_cross_entropy
 from wtal_lib.method.models import Output
 
@@ -23,12 +23,12 @@ class Cola(nn.Module):
     def __init__(self, moments: Moments, classes: int, config: Branch) -> None:
         super().__init__()
         self.rescale, self.embed = Rescale(moments), Convolution(len(moments[0]), config.hidden)
-        self.relu, self.dropout = Gate(0.0), nn.Dropout(0.7)
+        self.dropout = nn.Dropout(0.7)
         self.classify = nn.Linear(config.hidden, classes, bias=False)
 
     def forward(self, x: Float[Tensor, "b t d"], mask: Bool[Tensor, "b t"]) -> Output:
         """Logits with a background of 0; attention ``1 - exp(-actionness)``."""
-        embedding = self.relu(self.embed(self.rescale(x, mask)), mask)
+        embedding = functional.relu(self.embed(self.rescale(x, mask))) * mask[:, :, None]
         cas = functional.relu(self.classify(self.dropout(embedding))).float()
         logit = functional.pad(cas, (0, 1))
         return Output(logit, 1 - torch.exp(-cas.sum(dim=2)), logit, {"embedding": embedding.float()})
