@@ -60,10 +60,10 @@ class Standardise(nn.Module):
 class Silence(nn.Module):
     """Dropout of features, or of hidden channels, each for a whole video (Gal and Ghahramani, 2016).
 
-    Whole videos then teach without one cue or another; a mask drawn anew at each snippet only adds noise, which must
-    be much to do anything (hidden channels, eight development worlds: `notebooks/DECISIONS.md`). A silenced feature
-    falls to its floor, which nearly all snippets have: dropping that too would drown in noise what is learnt where
-    features have a large common mean.
+    Each video then teaches without some of its cues. A mask drawn anew at each snippet leaves every cue somewhere in
+    the video and adds noise: it scores lower, for features as for channels (`notebooks/DECISIONS.md`). A silenced
+    feature falls to its floor, which nearly all snippets have: dropping that too would drown in noise what is learnt
+    where features have a large common mean.
     """
 
     floor: Tensor | None

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from wtal_lib.method.config import Config
-from wtal_lib.method.presets import PRESETS, preset
+from wtal_lib.method.presets import preset
 from wtal_lib.runs.sources import Spec
 from wtal_lib.runs.store import Store
 from wtal_lib.runs.sweep import Task, sweep
@@ -39,7 +39,7 @@ WIDE = (
 )
 "Side rows that are asked with ``wide`` only"
 HELD_OUT = range(5000, 5005)
-"Seeds of the drawn worlds that are reported. No constant was chosen on them: those for choosing are below 100"
+"Seeds of the drawn worlds that are reported. No constant was chosen on them: those for choosing are below 5000"
 HEADS = ("cola", "co2net")
 "Other papers' CBP heads"
 WEAK = ("vlp_weak", "cbp_weak", "vlp_blind", "cbp_blind")
@@ -108,12 +108,12 @@ def rules(dataset: str, profile: str, seeds: Sequence[int], *, wide: bool = Fals
 
     Without ``wide`` labels go into activation and attention, and the profile ``ci`` takes the teacher's word alone.
     """
-    kinds = {"one": {"pseudo_labels__other_kind": PRESETS["paper"]["pseudo_labels__other_kind"]}}
+    kinds: dict[str, dict[str, object]] = {"one": {"pseudo_labels__other_kind": 0}, "both": {}}
     words = ("teacher",) if profile == "ci" else ("teacher", "mean", "ternary")
     targets = ("both", "activation", "attention") if wide else ("both",)
     rows = [Row("late fusion", preset("late_fusion", dataset, profile, seed)) for seed in seeds]
-    for into, word, kind in itertools.product(targets, words, ("one", "both")):
-        fields = {"pseudo_labels__word": word, "pseudo_labels__into": into, **kinds.get(kind, {})}
+    for into, word, kind in itertools.product(targets, words, kinds):
+        fields = {"pseudo_labels__word": word, "pseudo_labels__into": into, **kinds[kind]}
         rows += [Row(f"{word}, {kind}, {into}", preset("full", dataset, profile, seed, **fields)) for seed in seeds]
     return rows
 
