@@ -95,7 +95,7 @@ def _along_an_edge(ax: Axes, stamp: str) -> None:
             text = "\n".join(" · ".join(some) for some in (parts[: len(parts) // 2], parts[len(parts) // 2 :]))
         written = ax.text(x, y, text, ha=ha, va=va, rotation=turned, fontsize=5.5, **style)
         extent = written.get_window_extent()
-        beyond = (extent.height if turned else extent.width) / (0.99 * side)
+        beyond = (extent.height if turned else extent.width) / (0.93 * side)  # a small letter is cut to whole pixels
         written.set_fontsize(5.5 / max(1.0, beyond))
         (left, low), (right, high) = written.get_window_extent().get_points().round().astype(int).clip(min=0)
         texts[written] = int(ink[turned > 0][low:high, left:right].sum())

@@ -37,5 +37,6 @@ def gain_by_sharing(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     sns.lineplot(table, x="shared", y="gain", errorbar=None, color=COLOURS["fused"], marker="o", ax=ax)
     sns.scatterplot(table, x="shared", y="gain", color=COLOURS["fused"], s=14, alpha=0.5, ax=ax)
     ax.set(xlabel="share of the difficulty common to both modalities", ylabel="gain (points of mAP)")
+    ax.margins(x=0.1)
     ax.set(xticks=sorted(table["shared"].unique()), ylim=(min(0, ax.get_ylim()[0]), None))
     return ax

@@ -196,5 +196,6 @@ def intervals(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
         text = f"{difference:+.1f}  [{low:+.1f}, {high:+.1f}]".replace("[+nan, +nan]", "[unknown]")
         draw.note(ax, text, (1, y), (6, 0), xycoords=ax.get_yaxis_transform())
     draw.rows_down(ax, frame["row"].tolist())
+    ax.margins(x=0.1)
     ax.set(xlabel="difference (points of mAP) with its 95 % interval, better →")
     return ax
