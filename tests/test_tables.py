@@ -155,12 +155,13 @@ def test_five_in_a_hundred_single_seeds_are_called_different() -> None:
 
 
 def test_the_share_of_the_gap_is_worked_out_seed_by_seed() -> None:
-    frame = rows(**{"late fusion": [40.0, 50.0], "full": [45.0, 50.0], "supervised": [50.0, 49.0]})
+    frame = rows(**{"late fusion": [40.0, 50.0, 40.0], "full": [45.0, 50.0, 46.0], "supervised": [50.0, 49.0, 45.0]})
     table = tables.gap_closed(frame.rename(columns={"row": "line"}))
-    assert table["seed"].tolist() == ["0", "1", "mean"]
+    assert table["seed"].tolist() == ["0", "1", "2", "mean"]
     assert table["closed"].tolist()[0] == pytest.approx(0.5)
     assert math.isnan(table["closed"][1]), "a bound below the floor leaves no gap"
-    assert table["closed"][2] == pytest.approx(2.5 / 4.5)
+    assert math.isnan(table["closed"][2]), "what the full method passes is no bound"
+    assert table["closed"][3] == pytest.approx(11 / 14)
 
 
 def test_our_line_is_set_beside_the_paper_s_where_both_have_a_score() -> None:

@@ -189,11 +189,15 @@ def _by_seed(frame: pd.DataFrame, base: str, by: str) -> dict[str, pd.Series]:
 
 
 def gap_closed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Share of the gap from late fusion to supervised that full closes (nan for no gap), by seed; the mean last."""
+    """Share of the gap from late fusion to supervised that full closes, by seed; the mean last.
+
+    nan where supervised is below either: it bounds nothing there.
+    """
     table = frame.pivot_table(index="seed", columns="line", values="mean")[["late fusion", "full", "supervised"]]
     table.loc["mean"] = table.mean()
     gap = table["supervised"] - table["late fusion"]
-    table["closed"] = (table["full"] - table["late fusion"]) / gap.where(gap > 0)
+    bound = (gap > 0) & (table["supervised"] >= table["full"])
+    table["closed"] = (table["full"] - table["late fusion"]) / gap.where(bound)
     return table.rename_axis(columns=None).reset_index().astype({"seed": str})
 
 
