@@ -38,7 +38,7 @@ HEADS = {
     "vanilla VLP": "no training",
     "CBP": "video labels alone",
     "CBP, full": "and pseudo-labels",
-    "supervised CBP": "snippet labels: a bound",
+    "supervised CBP": "snippet labels",
 }
 "What this line and those after it are trained on"
 
