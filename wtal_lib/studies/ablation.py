@@ -39,7 +39,8 @@ WIDE = (
 )
 "Side rows that are asked with ``wide`` only"
 HELD_OUT = range(5000, 5005)
-"Seeds of the drawn worlds that are reported. No constant was chosen on them: those for choosing are below 5000"
+"""Seeds of the drawn worlds that are reported. No constant was chosen on them: those for choosing are below 5000. They
+have been looked at since (`notebooks/DECISIONS.md`): whoever moves a constant takes new ones"""
 HEADS = ("cola", "co2net")
 "Other papers' CBP heads"
 WEAK = ("vlp_weak", "cbp_weak", "vlp_blind", "cbp_blind")
